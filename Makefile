@@ -1,0 +1,48 @@
+# The commands of the project. `make demo` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# A machine may forbid bytecode files: then every start would compile every library anew.
+unexport PYTHONDONTWRITEBYTECODE
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help install demo test test-fast lint bench constraints clean
+help:                ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+install: $(STAMP)    ## make .venv with the pinned versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "aiquant needs Python 3.11 or later; $(PYTHON) is older. Try: make install PYTHON=python3.12"; exit 3; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install        ## the whole way on real prices: no key, no network, no server
+	$(BIN)/aiquant demo
+
+test: install lint   ## everything that CI runs
+	$(BIN)/pytest -n 2 --dist worksteal
+
+test-fast: install   ## without the slow tests
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow'
+
+lint: install        ## flake8, black, types, import contracts
+	$(BIN)/flake8 src tests benchmarks
+	$(BIN)/black --check --quiet src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install       ## the benchmarks, ours beside the peers'
+	$(BIN)/python -m benchmarks.run
+
+constraints: install ## renew constraints.txt from pyproject.toml (no addresses in it)
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+		--no-header --no-annotate --quiet -o constraints.txt
+
+clean:               ## remove the environment and what tests left
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .import_linter_cache
