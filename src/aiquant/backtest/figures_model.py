@@ -1,0 +1,118 @@
+"""Figures of models as plotly objects: rank IC, returns by quantile of the forecast, importance, walk-forward splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aiquant.backtest.figures_style import LIGHT, blank, rounded, text, thin
+from aiquant.backtest.story import FoldSpans, Span
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def rank_ic_by_year(by_year: Mapping[int, float]) -> go.Figure:
+    """Mean out-of-sample rank IC of each year."""
+    figure = blank("Mean rank IC by year", height=300)
+    years = sorted(by_year)
+    values = np.array([by_year[year] for year in years], dtype=float)
+    figure.add_bar(
+        x=years,
+        y=rounded(values),
+        name="rank IC",
+        marker={"color": [LIGHT.gain if value >= 0 else LIGHT.loss for value in values], "line": {"width": 0}},
+        hovertemplate="%{y:.3f}<extra></extra>",
+    )
+    figure.update_xaxes(tickformat="d", dtick=1 if len(years) <= 12 else None)
+    figure.update_yaxes(tickformat=".2~f")
+    return figure
+
+
+def rank_ic_cumulative(daily: Mapping[date, float]) -> go.Figure:
+    """Running sum of the daily rank IC: it climbs steadily where an edge is steady, and wanders where there is none."""
+    days = sorted(daily)
+    values = np.array([daily[day] for day in days], dtype=float)
+    total = np.cumsum(np.nan_to_num(values))
+    drawn = thin([total])
+    figure = blank("Cumulative rank IC", height=300)
+    figure.add_scatter(
+        x=[days[i] for i in drawn],
+        y=rounded(total[drawn]),
+        name="sum of rank IC",
+        mode="lines",
+        line={"color": LIGHT.strategy, "width": 2},
+        hovertemplate="%{y:.2f}<extra></extra>",
+    )
+    return figure
+
+
+def quantile_spread(quantiles: Mapping[str, float], horizon: int | None = None) -> go.Figure:
+    """Mean forward return of each quantile of the forecast, lowest forecasts first."""
+    over = f" over {horizon} session{'s' if horizon != 1 else ''}" if horizon else ""
+    figure = blank(f"Mean forward return{over} by quantile of the forecast", height=300)
+    values = np.array(list(quantiles.values()), dtype=float)
+    figure.add_bar(
+        x=[text(name) for name in quantiles],
+        y=rounded(values),
+        marker={"color": [LIGHT.gain if value >= 0 else LIGHT.loss for value in values], "line": {"width": 0}},
+        hovertemplate="%{y:.3%}<extra></extra>",
+    )
+    figure.update_xaxes(type="category", title={"text": "lowest forecast → highest forecast"})
+    figure.update_yaxes(tickformat=".2~%")
+    return figure
+
+
+def feature_importance(importance: Mapping[str, float], top: int = 20) -> go.Figure:
+    """The ``top`` most important features as shares of the whole; how many were left out stands in the title."""
+    whole = sum(abs(value) for value in importance.values()) or 1.0
+    ranked = sorted(importance.items(), key=lambda item: (-abs(item[1]), item[0]))[:top]
+    left = len(importance) - len(ranked)
+    title = "Importance of features, share of the whole" + (f" (the first {top} of {len(importance)})" if left else "")
+    figure = blank(title, height=96 + 22 * len(ranked), hovermode="closest")
+    figure.add_bar(
+        x=rounded(np.array([value / whole for _, value in ranked])),
+        y=[text(name) for name, _ in ranked],
+        orientation="h",
+        marker={"color": LIGHT.strategy, "line": {"width": 0}},
+        hovertemplate="%{y}: %{x:.2%}<extra></extra>",
+    )
+    figure.update_xaxes(tickformat=".0%", showgrid=True)
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False)
+    return figure
+
+
+def splits(folds: Sequence[FoldSpans]) -> go.Figure:
+    """When each walk-forward fold was trained and tested, and what was left out between: bars over time."""
+    figure = blank("Walk-forward splits", height=110 + 24 * len(folds), barmode="overlay", hovermode="closest")
+    names = [f"fold {fold.fold}" for fold in folds]
+    parts: list[tuple[str, str, list[Span | None]]] = [
+        ("train", LIGHT.train, [fold.train for fold in folds]),
+        ("purge", LIGHT.purge, [fold.purge for fold in folds]),
+        ("test", LIGHT.test, [fold.test for fold in folds]),
+        ("embargo", LIGHT.embargo, [fold.embargo for fold in folds]),
+    ]
+    for part, colour, spans in parts:
+        there = [(name, span) for name, span in zip(names, spans, strict=True) if span is not None]
+        if not there:
+            continue
+        figure.add_bar(
+            base=[first.isoformat() for _, (first, _) in there],
+            x=[_milliseconds(first, last) for _, (first, last) in there],
+            y=[name for name, _ in there],
+            customdata=[[first.isoformat(), last.isoformat()] for _, (first, last) in there],
+            orientation="h",
+            name=part,
+            marker={"color": colour, "line": {"width": 0}},
+            hovertemplate=f"%{{y}}, {part}: %{{customdata[0]}} to %{{customdata[1]}}<extra></extra>",
+        )
+    figure.update_xaxes(type="date")
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False)
+    return figure
+
+
+def _milliseconds(first: date, last: date) -> int:
+    return int((last + timedelta(days=1) - first).total_seconds() * 1000)
