@@ -1,0 +1,8 @@
+"""The lakehouse: Delta tables with idempotent writes, reads as of a time or a version, and SQL."""
+
+from __future__ import annotations
+
+from aiquant.lake.digests import digest
+from aiquant.lake.store import Lake, TableInfo, Written
+
+__all__ = ["Lake", "TableInfo", "Written", "digest"]

@@ -1,0 +1,188 @@
+"""Delta tables on disk: open, create, commit. The only module that knows the engine's calls.
+
+Each commit carries an application transaction under one id, through the very handle that was read. A rival's commit
+since then makes the engine refuse ours (``CommitFailedError``), which is what makes read-compare-write safe: the
+version number of the transaction alone would not (a handle opened afterwards may write the same number again).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from aiquant.errors import DataError
+from aiquant.schemas import Table
+
+WRITER = "aiquant-writer"
+"""Id of the application transaction that every commit of rows carries."""
+
+_CONFIGURATION = {
+    "delta.logRetentionDuration": "interval 36500 days",  # a run is reproduced from the version that it read
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+}
+_ROW_GROUP = 131_072
+
+
+def open_table(place: str, name: str, version: int | None = None) -> DeltaTable | None:
+    """The table in ``place``, or None where there is none.
+
+    Raises
+    ------
+    DataError
+        When ``place`` holds no such ``version``.
+    """
+    try:
+        latest = DeltaTable(place)
+    except TableNotFoundError:
+        return None
+    if version is None or version == latest.version():
+        return latest
+    if 0 <= version < latest.version():
+        try:
+            return DeltaTable(place, version=version)
+        except DeltaError as error:
+            raise _no_version(latest, place, name, version) from error
+    raise _no_version(latest, place, name, version)
+
+
+def demand_files(handle: DeltaTable, place: str, name: str) -> None:
+    """Refuse a version of a local table whose files were vacuumed.
+
+    Raises
+    ------
+    DataError
+        When a file of the version is gone.
+    """
+    if not _complete(handle):
+        raise _no_version(DeltaTable(place), place, name, handle.version())
+
+
+def _no_version(latest: DeltaTable, place: str, name: str, version: int) -> DataError:
+    oldest = _oldest_complete(place, latest.version())
+    return DataError(
+        f"table {name} at {place} has no readable version {version}",
+        f"versions {oldest} to {latest.version()} can be read",
+    )
+
+
+def _oldest_complete(place: str, latest: int) -> int:
+    """By bisection: a vacuum takes away files of old versions, so that readable ones are a range that ends at latest."""
+    low, high = 0, latest
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            readable = _complete(DeltaTable(place, version=middle))
+        except DeltaError:
+            readable = False
+        low, high = (low, middle) if readable else (middle + 1, high)
+    return low
+
+
+def _complete(handle: DeltaTable) -> bool:
+    import os
+    from urllib.parse import unquote, urlparse
+
+    for uri in handle.file_uris():
+        path = unquote(urlparse(uri).path) if uri.startswith("file://") else uri
+        if "://" not in path and not os.path.exists(path):
+            return False
+    return True
+
+
+def create(place: str, table: Table, schema: pa.Schema) -> DeltaTable:
+    """Create the table, or open it where another process was faster."""
+    try:
+        return DeltaTable.create(
+            place,
+            schema,
+            mode="error",
+            name=table.name,
+            partition_by=list(table.partition) or None,
+            configuration=dict(_CONFIGURATION),
+        )
+    except DeltaError:
+        created = open_table(place, table.name)
+        if created is None:
+            raise
+        return created
+
+
+def append(handle: DeltaTable, rows: pa.Table) -> None:
+    """Add rows (and columns that are new) in one commit."""
+    write_deltalake(
+        handle,
+        rows,
+        mode="append",
+        schema_mode="merge",
+        writer_properties=_writer(),
+        commit_properties=_transaction(handle),
+    )
+
+
+def overwrite(handle: DeltaTable, rows: pa.Table, predicate: str) -> None:
+    """Put ``rows`` in the place of all rows for which ``predicate`` (SQL) holds, in one commit."""
+    write_deltalake(
+        handle,
+        rows,
+        mode="overwrite",
+        schema_mode="merge",
+        predicate=predicate,
+        writer_properties=_writer(),
+        commit_properties=_transaction(handle),
+    )
+
+
+def upsert(handle: DeltaTable, rows: pa.Table, table: Table) -> None:
+    """Replace stored rows of the same key and add the others, in one commit; ``rows`` holds each key once."""
+    same_key = " AND ".join(f"target.{quoted(name)} = source.{quoted(name)}" for name in table.key)
+    pruning = "".join(
+        f" AND target.{quoted(name)} IN ({', '.join(literal(v) for v in _distinct(rows, name))})"
+        for name in table.partition
+    )
+    merger = handle.merge(
+        rows,
+        same_key + pruning,
+        source_alias="source",
+        target_alias="target",
+        merge_schema=True,
+        writer_properties=_writer(),
+        commit_properties=_transaction(handle),
+    )
+    merger.when_matched_update_all().when_not_matched_insert_all().execute()
+
+
+def scan(handle: DeltaTable) -> pl.LazyFrame:
+    """The table at the handle's version, with filters and projections pushed down to files and row groups."""
+    return pl.scan_delta(handle)
+
+
+def quoted(name: str) -> str:
+    """A column's name as an SQL identifier (the engine's dialect folds bare names to lower case)."""
+    return f'"{name}"'
+
+
+def literal(value: object) -> str:
+    """Text or a whole number as an SQL literal.
+
+    Raises
+    ------
+    DataError
+        For values of other types.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f"rows can be named by text or whole numbers, not by {value!r}")
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+
+
+def _distinct(rows: pa.Table, name: str) -> list[object]:
+    return sorted(rows[name].unique().to_pylist())
+
+
+def _transaction(handle: DeltaTable) -> CommitProperties:
+    return CommitProperties(app_transactions=[Transaction(WRITER, handle.version() + 1)])
+
+
+def _writer() -> WriterProperties:
+    return WriterProperties(compression="ZSTD", compression_level=3, max_row_group_size=_ROW_GROUP)

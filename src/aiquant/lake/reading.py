@@ -1,0 +1,139 @@
+"""From the raw rows of a Delta table to what a reader may know: the newest version of each key, as of a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from aiquant.errors import UsageError
+from aiquant.schemas import Table
+
+Where = pl.Expr | Mapping[str, Any] | None
+"""A filter: an expression over the table's columns, or columns and the value (or list of values) they must have."""
+
+_MANY = 1000
+"""More values than this are filtered by their range alone."""
+
+
+def newest(rows: pl.LazyFrame, table: Table) -> pl.LazyFrame:
+    """The version of each key with the latest ``known_from``; all rows where the table has no versions."""
+    if not table.versioned:
+        return rows
+    return rows.filter(pl.col("known_from") == pl.col("known_from").max().over(list(table.key)))
+
+
+def as_known(rows: pl.LazyFrame, table: Table, as_of: datetime | None, where: Where) -> pl.LazyFrame:
+    """The newest version of each key that was known at ``as_of`` and meets ``where``.
+
+    Filters on columns that are the same in all versions of a key are applied first, so that they reach the files.
+    """
+    names = rows.collect_schema().names()
+    if as_of is not None:
+        moment = pl.lit(utc(as_of)).cast(pl.Datetime("us", "UTC"))
+        for name in ("event_time", "known_from"):
+            if name in names:
+                rows = rows.filter(pl.col(name) <= moment)
+    fixed = {*table.key, *table.partition}
+    if "event_time" in table.key:
+        fixed.add("date")
+    conditions = _conditions(where, names, table)
+    early = [c for c in conditions if set(c.meta.root_names()) <= fixed]
+    late = [c for c in conditions if not set(c.meta.root_names()) <= fixed]
+    rows = newest(_filtered(rows, early), table)
+    return _filtered(rows, late)
+
+
+def touched(rows: pl.LazyFrame, batch: pl.DataFrame, table: Table) -> pl.LazyFrame:
+    """The stored versions of the keys of ``batch``; only the partitions and the range of time it touches are read."""
+    for name in {*table.partition, *table.key, "date"} & set(batch.columns):
+        if name in table.partition and batch[name].n_unique() <= _MANY:
+            rows = rows.filter(pl.col(name).is_in(batch[name].unique().sort().to_list()))
+        elif name in table.key or ("event_time" in table.key and name == "date"):
+            rows = rows.filter(
+                pl.col(name).is_between(_bound(batch[name].min(), batch, name), _bound(batch[name].max(), batch, name))
+            )
+    key = list(table.key)
+    return newest(rows.join(batch.lazy().select(key).unique(), on=key, how="semi"), table)
+
+
+def ordered(rows: pl.LazyFrame, table: Table) -> pl.LazyFrame:
+    """Sorted by key."""
+    return rows.sort(list(table.key))
+
+
+def chosen(rows: pl.LazyFrame, table: Table, columns: Sequence[str] | None) -> pl.LazyFrame:
+    """The columns asked for, by default all: those of the schema first.
+
+    Raises
+    ------
+    UsageError
+        When the table has no such column.
+    """
+    names = rows.collect_schema().names()
+    if columns is None:
+        return rows.select([*table.schema.names, *(n for n in names if n not in table.schema.names)])
+    _demand(columns, names, table)
+    return rows.select(list(columns))
+
+
+def to_arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
+    """Arrow with the types of the table's schema."""
+    plain = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    fields = [
+        table.schema.field(f.name) if f.name in table.schema.names else pa.field(f.name, _narrow(f.type))
+        for f in plain.schema
+    ]
+    return plain.cast(pa.schema(fields))
+
+
+def utc(moment: datetime) -> datetime:
+    """``moment`` in UTC.
+
+    Raises
+    ------
+    UsageError
+        When it has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise UsageError(f"the time {moment} has no time zone", "give it one, for example 2020-01-31T21:00:00Z")
+    return moment.astimezone(UTC)
+
+
+def _bound(value: Any, batch: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.lit(value, dtype=batch.schema[name])
+
+
+def _narrow(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_large_string(kind) else kind
+
+
+def _filtered(rows: pl.LazyFrame, conditions: list[pl.Expr]) -> pl.LazyFrame:
+    return rows.filter(*conditions) if conditions else rows
+
+
+def _conditions(where: Where, names: list[str], table: Table) -> list[pl.Expr]:
+    if where is None:
+        return []
+    if isinstance(where, pl.Expr):
+        _demand(where.meta.root_names(), names, table)
+        return [where]
+    _demand(list(where), names, table)
+    return [_equals(name, value) for name, value in where.items()]
+
+
+def _equals(name: str, value: Any) -> pl.Expr:
+    if isinstance(value, list | tuple | set | frozenset):
+        return pl.col(name).is_in(list(value))
+    return pl.col(name).eq_missing(pl.lit(value))
+
+
+def _demand(wanted: Sequence[str], names: list[str], table: Table) -> None:
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise UsageError(
+            f"table {table.name} has no column {', '.join(unknown)}", f"its columns are: {', '.join(names)}"
+        )

@@ -1,0 +1,360 @@
+"""The door of the lake: tables by name, written idempotently, read as of a time or a version."""
+
+from __future__ import annotations
+
+import difflib
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
+
+from aiquant.errors import DataError, MissingError, Unreachable, UsageError
+from aiquant.lake import changes, delta, faults, reading
+from aiquant.lake.reading import Where
+from aiquant.schemas import TABLES, Table, features_table
+
+FEATURES_PREFIX = "features_"
+
+_MADE_BY = {
+    "bars": "aiquant ingest bars",
+    "corporate_actions": "aiquant ingest actions",
+    "universe": "aiquant ingest universe",
+    "forecasts": "aiquant train",
+    "target_weights": "aiquant backtest",
+    "fills": "aiquant backtest",
+    "equity": "aiquant backtest",
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did.
+
+    Attributes
+    ----------
+    version
+        Delta version of the table afterwards.
+    inserted, revised, unchanged
+        Rows of the batch that stated a new fact, corrected a stored one, or needed no writing.
+    removed
+        Stored facts that :meth:`Lake.replace` took away without putting others in their place.
+    """
+
+    version: int
+    inserted: int
+    revised: int
+    unchanged: int
+    removed: int = 0
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """A table as its Delta log describes it.
+
+    Attributes
+    ----------
+    rows
+        Rows that are stored; in a table with versions each correction counts.
+    bytes
+        Size of the data files of this version.
+    first, last
+        First and last date (exchange-local), None where a table has none.
+    """
+
+    name: str
+    rows: int
+    files: int
+    bytes: int
+    version: int
+    first: date | None
+    last: date | None
+
+
+class Lake:
+    """Delta tables under one folder.
+
+    Parameters
+    ----------
+    root
+        Folder of the tables; made when the first table is written.
+    commit_retries
+        How often a write that met a rival's commit is tried again.
+
+    Notes
+    -----
+    A table is named by its name in :mod:`aiquant.schemas` (a feature set's table by ``features_<set>``), or given as a
+    :class:`aiquant.schemas.Table`. Every method raises :class:`~aiquant.errors.Unreachable` when the disk is full, may
+    not be written to or fails, and :class:`~aiquant.errors.DataError` when a table's folder is damaged. A commit is
+    atomic: a process that dies, or a disk that fills up, leaves the version before it.
+    """
+
+    def __init__(self, root: str | Path, commit_retries: int = 20) -> None:
+        self.root = Path(root)
+        self.commit_retries = commit_retries
+
+    def write(self, table: str | Table, rows: pa.Table) -> Written:
+        """Take in rows by key: twice the same batch is once.
+
+        A key that is stored with equal values is left alone (NaN equals NaN, null equals null; ``known_from`` and
+        ``ingest_time`` do not count). With other values it is a correction: in a table with ``known_from`` the row is
+        added beside the stored one, known from the time it brings if that is later, else from now; in other tables
+        it replaces the stored row. Of equal keys inside a batch the last row wins. Columns that an open table does not
+        have yet are added; columns that it has and the batch lacks keep their stored values.
+
+        Parameters
+        ----------
+        table
+            Name or schema of the table; it is created where it is not there.
+        rows
+            In the schema of the table.
+
+        Raises
+        ------
+        DataError
+            When rows do not conform to the schema.
+        Unreachable
+            When the disk refuses, or rivals commit without pause.
+        """
+        spec = resolve(table)
+        batch = changes.prepare(rows, spec)
+
+        def attempt(handle: DeltaTable) -> Written:
+            stored = reading.touched(delta.scan(handle), batch, spec).collect(engine="streaming")
+            plan = changes.plan(batch, stored, spec, rows.num_rows, datetime.now(UTC))
+            if not plan.replacing.is_empty():
+                delta.upsert(handle, _arrow(pl.concat([plan.added, plan.replacing]), spec), spec)
+            elif not plan.empty:
+                delta.append(handle, _arrow(plan.added, spec))
+            return Written(handle.version(), plan.inserted, plan.revised, plan.unchanged)
+
+        return self._commit(spec, reading.to_arrow(batch.clear(), spec).schema, attempt)
+
+    def replace(self, table: str | Table, rows: pa.Table, where_values: Mapping[str, str | int]) -> Written:
+        """Put ``rows`` in the place of all rows that have these values, atomically; equal content is left alone.
+
+        Parameters
+        ----------
+        where_values
+            Columns and the value each must have, in stored rows that go and in all of ``rows``.
+
+        Raises
+        ------
+        DataError
+            When a row lies outside, or rows do not conform to the schema.
+        """
+        spec = resolve(table)
+        batch = changes.prepare(rows, spec)
+        if not where_values:
+            raise UsageError(f"to replace rows of table {spec.name}, name the values that they have")
+        outside = batch.filter(~pl.all_horizontal(pl.col(n).eq_missing(pl.lit(v)) for n, v in where_values.items()))
+        if not outside.is_empty():
+            raise DataError(f"{len(outside)} of {len(batch)} rows for table {spec.name} lie outside of {where_values}")
+        predicate = " AND ".join(f"{delta.quoted(n)} = {delta.literal(v)}" for n, v in where_values.items())
+
+        def attempt(handle: DeltaTable) -> Written:
+            raw = reading.as_known(delta.scan(handle), _unversioned(spec), None, where_values).collect()
+            plan = changes.plan(batch, reading.newest(raw.lazy(), spec).collect(), spec, rows.num_rows, _epoch())
+            facts = raw.select(spec.key).unique()
+            removed = len(facts) - len(facts.join(batch, on=spec.key, how="semi"))
+            if removed or not plan.empty or len(raw) != len(batch):
+                delta.overwrite(handle, _arrow(batch, spec), predicate)
+            return Written(handle.version(), plan.inserted, plan.revised, plan.unchanged, removed)
+
+        return self._commit(spec, reading.to_arrow(batch.clear(), spec).schema, attempt)
+
+    def read(
+        self,
+        table: str | Table,
+        columns: Sequence[str] | None = None,
+        where: Where = None,
+        version: int | None = None,
+        as_of: datetime | None = None,
+        missing_ok: bool = False,
+    ) -> pa.Table:
+        """The newest version of each key known at ``as_of``, sorted by key.
+
+        Parameters
+        ----------
+        columns
+            Columns to read; all by default.
+        where
+            ``{"symbol": "AAPL", "interval": ["1d", "1h"]}``, or a Polars expression.
+        version
+            Delta version of the table; the latest by default.
+        as_of
+            Rows with a later ``event_time`` or ``known_from`` are not seen (where the table has these columns).
+        missing_ok
+            Whether a table that is not there is read as an empty one.
+
+        Raises
+        ------
+        MissingError
+            When the table is not there.
+        DataError
+            When the version is not there, or a file of it.
+        UsageError
+            When a column is not there, or ``as_of`` has no time zone.
+        """
+        spec = resolve(table)
+        if missing_ok and self._open(spec) is None:
+            return _arrow(reading.chosen(_nothing(spec), spec, columns).collect(), spec)
+        with self._told(spec.name):
+            return _arrow(self.scan(spec, columns, where, version, as_of).collect(), spec)
+
+    def scan(
+        self,
+        table: str | Table,
+        columns: Sequence[str] | None = None,
+        where: Where = None,
+        version: int | None = None,
+        as_of: datetime | None = None,
+        ordered: bool = True,
+    ) -> pl.LazyFrame:
+        """As :meth:`read`, lazily: filters and columns reach the files; ``ordered=False`` spares the sort."""
+        spec = resolve(table)
+        with self._told(spec.name):
+            handle = self._demand(spec, version)
+            if version is not None:
+                delta.demand_files(handle, self.place(spec), spec.name)
+            rows = reading.as_known(delta.scan(handle), spec, as_of, where)
+            rows = reading.ordered(rows, spec) if ordered else rows
+            return reading.chosen(rows, spec, columns)
+
+    def version(self, table: str | Table) -> int | None:
+        """Delta version of a table, None where it is not there."""
+        handle = self._open(resolve(table))
+        return None if handle is None else handle.version()
+
+    def versions(self) -> dict[str, int]:
+        """Delta version of every table, by name."""
+        return {info.name: info.version for info in self.tables()}
+
+    def tables(self) -> list[TableInfo]:
+        """All tables by name, described from their logs alone: no data is read."""
+        return [self._describe(name) for name in self.names()]
+
+    def names(self) -> list[str]:
+        """Names of the tables that are there, sorted."""
+        if not self.root.is_dir():
+            return []
+        with self._told(""):
+            return sorted(folder.name for folder in self.root.iterdir() if (folder / "_delta_log").is_dir())
+
+    def place(self, table: str | Table) -> str:
+        """Where a table lies."""
+        return str(self.root / (table if isinstance(table, str) else table.name))
+
+    def _describe(self, name: str) -> TableInfo:
+        with self._told(name):
+            handle = delta.open_table(self.place(name), name)
+            if handle is None:
+                raise DataError(f"{self.place(name)} is not a Delta table", "remove the folder")
+            files = pl.DataFrame(pl.from_arrow(pa.table(handle.get_add_actions(flatten=True))))
+            first, last = _dates(files)
+            return TableInfo(
+                name=name,
+                rows=int(files["num_records"].sum()),
+                files=len(files),
+                bytes=int(files["size_bytes"].sum()),
+                version=handle.version(),
+                first=first,
+                last=last,
+            )
+
+    def _open(self, spec: Table, version: int | None = None) -> DeltaTable | None:
+        with self._told(spec.name):
+            return delta.open_table(self.place(spec), spec.name, version)
+
+    def _demand(self, spec: Table, version: int | None) -> DeltaTable:
+        handle = self._open(spec, version)
+        if handle is None:
+            raise MissingError(f"there is no table {spec.name} at {self.place(spec)}", _remedy(spec.name))
+        return handle
+
+    def _commit(self, spec: Table, schema: pa.Schema, attempt: Callable[[DeltaTable], Written]) -> Written:
+        """Open (or create) the table and try; after a rival's commit read again and try again."""
+        place = self.place(spec)
+        for tries in range(self.commit_retries + 1):
+            if tries:
+                time.sleep(random.uniform(0, min(1.0, 0.02 * 2**tries)))
+            try:
+                with self._told(spec.name):
+                    return attempt(delta.open_table(place, spec.name) or delta.create(place, spec, schema))
+            except CommitFailedError:
+                continue
+        raise Unreachable(
+            f"table {spec.name} at {place}: other processes wrote it during each of {self.commit_retries + 1} tries",
+            "run it again when they are done, or raise lake.commit_retries",
+        )
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        with faults.told(name, self.place(name)):
+            yield
+
+
+def resolve(table: str | Table) -> Table:
+    """The schema of a table by its name.
+
+    Raises
+    ------
+    UsageError
+        When no table has this name.
+    """
+    if isinstance(table, Table):
+        return table
+    known = {each.name: each for each in TABLES}
+    if table in known:
+        return known[table]
+    if table.startswith(FEATURES_PREFIX) and table != FEATURES_PREFIX:
+        return features_table(table.removeprefix(FEATURES_PREFIX))
+    close = difflib.get_close_matches(table, known, n=1)
+    raise UsageError(
+        f"no table is named {table!r}",
+        f"did you mean {close[0]}?" if close else f"tables: {', '.join(known)}, {FEATURES_PREFIX}<set>",
+    )
+
+
+def _remedy(name: str) -> str:
+    verb = "aiquant features build" if name.startswith(FEATURES_PREFIX) else _MADE_BY.get(name)
+    return (
+        f"make it with: {verb}"
+        if verb
+        else "run the step that writes it first; see what is there with: aiquant lake ls"
+    )
+
+
+def _arrow(frame: pl.DataFrame, spec: Table) -> pa.Table:
+    return reading.to_arrow(frame, spec)
+
+
+def _nothing(spec: Table) -> pl.LazyFrame:
+    return pl.DataFrame(pl.from_arrow(spec.schema.empty_table())).lazy()
+
+
+def _unversioned(spec: Table) -> Table:
+    return Table(spec.name, pa.schema([f for f in spec.schema if f.name != "known_from"]), spec.key, spec.partition)
+
+
+def _epoch() -> datetime:
+    return datetime.fromtimestamp(0, UTC)
+
+
+def _dates(files: pl.DataFrame) -> tuple[date | None, date | None]:
+    """First and last date by the statistics of the files."""
+    for name in ("date", "event_time"):
+        if f"min.{name}" in files.columns and f"max.{name}" in files.columns:
+            first, last = files[f"min.{name}"].min(), files[f"max.{name}"].max()
+            if isinstance(first, datetime) and isinstance(last, datetime):
+                return first.date(), last.date()
+            if isinstance(first, date) and isinstance(last, date):
+                return first, last
+    return None, None
