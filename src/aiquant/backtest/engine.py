@@ -1,0 +1,222 @@
+"""What decided weights would have earned: the way from Arrow tables through the kernel and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from aiquant.backtest import market as markets
+from aiquant.backtest import rules as house
+from aiquant.calendars import Sessions
+from aiquant.schemas import EQUITY, FILLS, TIME, conform
+from aiquant.settings import BacktestSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aiquant.backtest.kernel import Account, Journal, Tape
+
+FLOWS_SCHEMA = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("date", pa.date32(), nullable=False),
+        pa.field("symbol", pa.string()),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("amount", pa.float64(), nullable=False),
+    ]
+)
+"""Cash that moved without a trade: dividends, cash in lieu of parts of shares, borrow fees (symbol null)."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave.
+
+    Attributes
+    ----------
+    equity
+        Table ``equity``: a row for each session from the first decision on.
+    fills
+        Table ``fills``, in the order in which they were executed.
+    conventions
+        Each rule of the account in words, by its name.
+    notes
+        What the reader of the figures has to know: what was left out, or done differently than asked.
+    flows
+        Cash that moved without a trade (:data:`FLOWS_SCHEMA`); with the fills it explains all cash.
+    bankrupt
+        The session on which equity fell to zero or less, where the run ends; None otherwise.
+    """
+
+    equity: pa.Table
+    fills: pa.Table
+    conventions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    flows: pa.Table = field(default_factory=lambda: FLOWS_SCHEMA.empty_table())
+    bankrupt: date | None = None
+
+
+def run(
+    weights: pa.Table,
+    bars: pa.Table,
+    sessions: Sessions,
+    settings: BacktestSettings,
+    run_id: str = "",
+    actions: pa.Table | None = None,
+    *,
+    last: date | None = None,
+) -> Result:
+    """Trade ``weights`` on ``bars`` by the rules of :mod:`aiquant.backtest.kernel`.
+
+    Parameters
+    ----------
+    weights
+        At least ``date`` (the session at whose close they are decided), ``symbol``, ``weight`` (fraction of equity). A
+        date that is present replaces the whole book; symbols absent from it become 0.
+    bars
+        Table ``bars``, daily.
+    sessions
+        At least from the first to the last bar.
+    actions
+        Table ``corporate_actions``; applied as far as the prices do not contain them already.
+    last
+        The last session that is played; default: the last that has a bar.
+
+    Raises
+    ------
+    DataError
+        When weights or bars are not what they have to be: see :mod:`aiquant.backtest.market`.
+    """
+    from aiquant.backtest import kernel
+
+    checked = markets.read_bars(bars, sessions)
+    targets = markets.read_targets(
+        weights,
+        set(checked["symbol"].unique().to_list()),
+        sessions,
+        allow_short=settings.allow_short,
+        margin=settings.margin,
+    )
+    market = markets.lay_out(checked, targets, sessions, last, actions)
+    fill, why = market.fill_time((targets.weights != 0).any(axis=0))
+    if settings.fill == "close":
+        fill, why = "next-close", ""
+    rules = house.from_settings(settings, sessions.per_year)
+    tape = _tape(market, fill)
+    decision = _decision_rows(market, targets, sessions)
+    account = kernel.open_account(len(market.symbols), settings.capital)
+    journal = kernel.open_journal(
+        len(market.dates), 2 * targets.weights.size, len(market.dates) + 2 * len(market.actions) + 1
+    )
+    played = kernel.simulate(tape, targets.weights, decision, rules, account, journal)
+    begun = int(np.argmax(decision >= 0))
+    bankrupt = market.dates[played - 1].item() if account.equity[0] <= 0 else None
+    notes = [*market.notes, *([why] if why else []), *_notes(account, journal, market, targets, played)]
+    said = "splits and dividends are applied" if len(market.actions) else "none applied"
+    return Result(
+        equity=_equity(journal, market, begun, played, run_id),
+        fills=_fills(journal, market, fill, run_id),
+        conventions=house.conventions(settings, fill, said),
+        notes=tuple(notes),
+        flows=_flows(journal, market, run_id),
+        bankrupt=bankrupt,
+    )
+
+
+def _tape(market: markets.Market, fill: house.Fill) -> Tape:
+    from aiquant.backtest.kernel import Tape
+
+    return Tape(
+        fill=market.open if fill == "next-open" else market.close,
+        close=market.close,
+        trading=market.trading,
+        action_row=np.searchsorted(market.actions[:, 0], np.arange(len(market.dates) + 1)).astype(np.int64),
+        action_symbol=market.actions[:, 1].astype(np.int64),
+        action_kind=market.actions[:, 2].astype(np.int64),
+        action_value=np.ascontiguousarray(market.actions[:, 3]),
+    )
+
+
+def _decision_rows(market: markets.Market, targets: markets.Targets, sessions: Sessions) -> NDArray[np.int64]:
+    first = int(sessions.index_of(market.dates[:1])[0])
+    at = targets.sessions - first
+    rows = np.full(len(market.dates), -1, dtype=np.int64)
+    inside = at < len(rows)
+    rows[at[inside]] = np.flatnonzero(inside)
+    return rows
+
+
+def _notes(
+    account: Account, journal: Journal, market: markets.Market, targets: markets.Targets, played: int
+) -> list[str]:
+    notes = []
+    unpriced, waiting = int(journal.counts[2]), int((~np.isnan(account.target)).sum())
+    if account.equity[0] <= 0:
+        notes.append(f"bankrupt on {market.dates[played - 1]}: all positions were closed and the run ended")
+    if unpriced:
+        notes.append(f"{unpriced} target(s) had no price at their decision and were not traded")
+    if waiting:
+        notes.append(f"{waiting} order(s) still waited for a bar when the run ended")
+    reasons = journal.fills[: journal.counts[0], 6]
+    stale = int((reasons == house.STALE).sum())
+    if stale:
+        notes.append(
+            f"{stale} position(s) were closed at their last close after {house.PATIENCE} sessions without a bar"
+        )
+    return notes
+
+
+def _stamps(values: NDArray[np.datetime64]) -> pa.Array:
+    return pa.array(values.astype("datetime64[us]"), pa.timestamp("us")).cast(TIME)
+
+
+def _equity(journal: Journal, market: markets.Market, begun: int, played: int, run_id: str) -> pa.Table:
+    book = journal.book[begun:played]
+    names = ("equity", "cash", "gross_exposure", "net_exposure", "turnover", "costs")
+    columns = {
+        "run_id": pa.array([run_id] * len(book), pa.string()),
+        "date": pa.array(market.dates[begun:played], pa.date32()),
+        "event_time": _stamps(market.closes[begun:played]),
+        **{name: pa.array(np.ascontiguousarray(book[:, i])) for i, name in enumerate(names)},
+    }
+    return conform(pa.table(columns), EQUITY)
+
+
+def _fills(journal: Journal, market: markets.Market, fill: house.Fill, run_id: str) -> pa.Table:
+    done = journal.fills[: journal.counts[0]]
+    session, symbol, reason = (done[:, i].astype(np.int64) for i in (0, 1, 6))
+    at_open = (reason == house.REBALANCE) & (fill == "next-open")
+    columns = {
+        "run_id": _named(np.zeros(len(done), np.int64), [run_id]),
+        "symbol": _named(symbol, market.symbols),
+        "date": pa.array(market.dates[session], pa.date32()),
+        "event_time": _stamps(np.where(at_open, market.opens[session], market.closes[session])),
+        **{
+            name: pa.array(np.ascontiguousarray(done[:, i]))
+            for i, name in enumerate(("shares", "price", "commission", "slippage"), start=2)
+        },
+        "reason": _named(reason, list(house.REASONS)),
+    }
+    return conform(pa.table(columns), FILLS)
+
+
+def _flows(journal: Journal, market: markets.Market, run_id: str) -> pa.Table:
+    moved = journal.flows[: journal.counts[1]]
+    session, symbol, kind = (moved[:, i].astype(np.int64) for i in (0, 1, 2))
+    columns = [
+        _named(np.zeros(len(moved), np.int64), [run_id]),
+        pa.array(market.dates[session], pa.date32()),
+        _named(symbol, market.symbols, symbol < 0),
+        _named(kind, list(house.FLOWS)),
+        pa.array(np.ascontiguousarray(moved[:, 3])),
+    ]
+    return pa.Table.from_arrays(columns, schema=FLOWS_SCHEMA)
+
+
+def _named(codes: NDArray[np.int64], names: list[str], null: NDArray[np.bool_] | None = None) -> pa.Array:
+    indices = pa.array(codes, pa.int32(), mask=null)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())).cast(pa.string())

@@ -1,0 +1,342 @@
+"""The accounting kernel: the one place where cash, shares, fees and slippage are reckoned.
+
+The order of events in a session is: splits and dividends, fills (sells, then buys), delistings, marking at the close,
+positions without bars, borrow fee, bankruptcy, decision. :func:`step` plays one session, :func:`simulate` all of them;
+a paper account calls the same :func:`step`. :mod:`aiquant.backtest.reference` states the rules in plain Python, and tests
+hold the two equal to the last bit: so no sum here may be reordered (no fastmath, no parallel loops).
+
+Arrays over symbols have shape (n,), over sessions and symbols (t, n), float64 unless said. NaN means: none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from aiquant.backtest.rules import (
+    BANKRUPTCY,
+    BORROW_FEE,
+    CASH_IN_LIEU,
+    DELISTING,
+    DELISTING_ACTION,
+    DIVIDEND,
+    DIVIDEND_ACTION,
+    REBALANCE,
+    SPLIT,
+    STALE,
+    Rules,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HEADROOM = 1e-11
+"""Share of the cash that scaled buys leave, so that rounding cannot make cash negative."""
+
+WHOLE_SLACK = 1e-9
+"""Shares by which a number may miss a whole one and still be it: 0.29 × 1000 ÷ 10 is 29, not 28.999999999999996."""
+
+
+class Tape(NamedTuple):
+    """The market, as far as the account can see it.
+
+    Attributes
+    ----------
+    fill, close
+        Prices at which orders fill and positions are marked, shape (t, n).
+    trading
+        Whether any symbol has a bar in a session, bool, shape (t,).
+    action_row
+        The actions of session i are those from ``action_row[i]`` to ``action_row[i + 1]``, int64, shape (t + 1,).
+    action_symbol, action_kind, action_value
+        Position of the symbol, kind (see ``rules``) and ratio or amount, int64, int64, float64.
+    """
+
+    fill: NDArray[np.float64]
+    close: NDArray[np.float64]
+    trading: NDArray[np.bool_]
+    action_row: NDArray[np.int64]
+    action_symbol: NDArray[np.int64]
+    action_kind: NDArray[np.int64]
+    action_value: NDArray[np.float64]
+
+
+class Account(NamedTuple):
+    """The state that one session hands to the next.
+
+    Attributes
+    ----------
+    shares
+        Held, negative for shorts.
+    target
+        Shares wanted by the orders that wait for their fill; NaN without an order.
+    mark
+        Last known close; NaN before the first.
+    silent
+        Sessions since that close, int64.
+    cash
+        Shape (1,).
+    equity
+        Of the last close, shape (1,).
+    """
+
+    shares: NDArray[np.float64]
+    target: NDArray[np.float64]
+    mark: NDArray[np.float64]
+    silent: NDArray[np.int64]
+    cash: NDArray[np.float64]
+    equity: NDArray[np.float64]
+
+
+class Journal(NamedTuple):
+    """What is written down.
+
+    Attributes
+    ----------
+    book
+        A row a session: equity, cash, gross and net exposure, one-way turnover, costs. Shape (t, 6).
+    fills
+        Session, symbol, shares, price, commission, slippage, reason. Shape (capacity, 7).
+    flows
+        Session, symbol (−1 for the whole book), kind, amount. Shape (capacity, 4).
+    counts
+        Rows used of ``fills`` and of ``flows``; targets without a price; orders scaled for want of cash. int64, (4,).
+    """
+
+    book: NDArray[np.float64]
+    fills: NDArray[np.float64]
+    flows: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+@njit(cache=True)
+def _record_fill(
+    journal: Any, t: int, symbol: int, shares: float, price: float, commission: float, slippage: float, reason: int
+) -> None:
+    row = journal.fills[journal.counts[0]]
+    row[0], row[1], row[2], row[3] = t, symbol, shares, price
+    row[4], row[5], row[6] = commission, slippage, reason
+    journal.counts[0] += 1
+
+
+@njit(cache=True)
+def _pay(account: Any, journal: Any, t: int, symbol: int, kind: int, amount: float) -> None:
+    account.cash[0] += amount
+    row = journal.flows[journal.counts[1]]
+    row[0], row[1], row[2], row[3] = t, symbol, kind, amount
+    journal.counts[1] += 1
+
+
+@njit(cache=True)
+def _settle(account: Any, journal: Any, t: int, symbol: int, price: float, reason: int) -> None:
+    """Close a position without a trade: nothing is slipped and nobody is paid."""
+    shares = account.shares[symbol]
+    if shares != 0.0:
+        account.cash[0] += shares * price
+        account.shares[symbol] = 0.0
+        _record_fill(journal, t, symbol, -shares, price, 0.0, 0.0, reason)
+
+
+@njit(cache=True)
+def _execute(account: Any, journal: Any, rules: Any, t: int, symbol: int, trade: float, raw: float) -> float:
+    """Trade and return the slipped notional."""
+    price = raw * (1.0 + rules.slippage) if trade > 0.0 else raw * (1.0 - rules.slippage)
+    size = abs(trade)
+    notional = size * price
+    commission = notional * rules.commission
+    account.cash[0] -= (notional if trade > 0.0 else -notional) + commission
+    account.shares[symbol] += trade
+    _record_fill(journal, t, symbol, trade, price, commission, size * raw * rules.slippage, REBALANCE)
+    return notional
+
+
+@njit(cache=True)
+def _wanted(account: Any, rules: Any, symbol: int) -> float:
+    """The trade that the waiting order asks for."""
+    trade = account.target[symbol] - account.shares[symbol]
+    if rules.whole:
+        nearest = np.rint(trade)
+        trade = nearest if abs(trade - nearest) <= WHOLE_SLACK else np.trunc(trade)
+    return trade
+
+
+@njit(cache=True)
+def _act(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> None:
+    """Splits and dividends, before the session opens: they meet what was held overnight."""
+    for i in range(tape.action_row[t], tape.action_row[t + 1]):
+        symbol, value = tape.action_symbol[i], tape.action_value[i]
+        if tape.action_kind[i] == SPLIT:
+            shares = account.shares[symbol] * value
+            account.mark[symbol] /= value
+            account.target[symbol] *= value
+            if rules.whole and shares != 0.0:
+                nearest = np.rint(shares)
+                kept = nearest if abs(shares - nearest) <= WHOLE_SLACK else np.trunc(shares)
+                if kept != shares:
+                    _pay(account, journal, t, symbol, CASH_IN_LIEU, (shares - kept) * account.mark[symbol])
+                shares = kept
+            account.shares[symbol] = shares
+        elif tape.action_kind[i] == DIVIDEND_ACTION and account.shares[symbol] != 0.0:
+            _pay(account, journal, t, symbol, DIVIDEND, account.shares[symbol] * value)
+
+
+@njit(cache=True)
+def _fill(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> float:
+    """Fill the waiting orders whose symbols have a bar; return the traded notional."""
+    traded, need = 0.0, 0.0
+    for j in range(len(account.shares)):
+        raw = tape.fill[t, j]
+        if np.isnan(account.target[j]) or np.isnan(raw):
+            continue
+        trade = _wanted(account, rules, j)
+        if trade < 0.0:
+            traded += _execute(account, journal, rules, t, j, trade, raw)
+        elif trade > 0.0:
+            notional = trade * (raw * (1.0 + rules.slippage))
+            need += notional + notional * rules.commission
+            continue
+        account.target[j] = np.nan
+    if need == 0.0:
+        return traded
+    factor = 1.0
+    if not rules.margin and need > account.cash[0]:
+        factor = max(account.cash[0], 0.0) / need * (1.0 - HEADROOM)
+    for j in range(len(account.shares)):
+        raw = tape.fill[t, j]
+        if np.isnan(account.target[j]) or np.isnan(raw):
+            continue
+        trade = _wanted(account, rules, j)
+        if factor < 1.0:
+            trade = np.trunc(trade * factor) if rules.whole else trade * factor
+            journal.counts[3] += 1
+        if trade > 0.0:
+            traded += _execute(account, journal, rules, t, j, trade, raw)
+        account.target[j] = np.nan
+    return traded
+
+
+@njit(cache=True)
+def _close(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> None:
+    """Marks of the close, delistings, and positions that have had no bar for too long."""
+    if tape.trading[t]:
+        for j in range(len(account.shares)):
+            if np.isnan(tape.close[t, j]):
+                account.silent[j] += 1
+            else:
+                account.mark[j] = tape.close[t, j]
+                account.silent[j] = 0
+    for i in range(tape.action_row[t], tape.action_row[t + 1]):
+        if tape.action_kind[i] == DELISTING_ACTION:
+            symbol, paid = tape.action_symbol[i], tape.action_value[i]
+            _settle(account, journal, t, symbol, account.mark[symbol] if np.isnan(paid) else paid, DELISTING)
+            account.target[symbol] = np.nan
+    for j in range(len(account.shares)):
+        if account.silent[j] >= rules.patience:
+            _settle(account, journal, t, j, account.mark[j], STALE)
+
+
+@njit(cache=True)
+def _mark(account: Any) -> tuple[float, float]:
+    """Value of the long and of the short positions, both positive."""
+    long, short = 0.0, 0.0
+    for j in range(len(account.shares)):
+        if account.shares[j] > 0.0:
+            long += account.shares[j] * account.mark[j]
+        elif account.shares[j] < 0.0:
+            short -= account.shares[j] * account.mark[j]
+    return long, short
+
+
+@njit(cache=True)
+def _decide(weights: NDArray[np.float64], rules: Any, account: Any, journal: Any) -> None:
+    """Size the new book on this close; it replaces all orders that wait."""
+    for j in range(len(account.shares)):
+        account.target[j] = np.nan
+        if weights[j] == 0.0:
+            if account.shares[j] != 0.0:
+                account.target[j] = 0.0
+        elif np.isnan(account.mark[j]) or account.silent[j] >= rules.patience:
+            journal.counts[2] += 1
+        else:
+            account.target[j] = weights[j] * account.equity[0] / account.mark[j]
+
+
+@njit(cache=True)
+def step(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> bool:
+    """Play session ``t`` up to its close, before the decision; False when the account is bankrupt."""
+    _act(tape, rules, account, journal, t)
+    first = journal.counts[0]
+    traded = _fill(tape, rules, account, journal, t)
+    _close(tape, rules, account, journal, t)
+    long, short = _mark(account)
+    if short > 0.0 and rules.borrow > 0.0:
+        _pay(account, journal, t, -1, BORROW_FEE, -short * rules.borrow)
+    equity = account.cash[0] + (long - short)
+    if equity <= 0.0:
+        for j in range(len(account.shares)):
+            _settle(account, journal, t, j, account.mark[j], BANKRUPTCY)
+        long, short = 0.0, 0.0
+    costs = 0.0
+    for i in range(first, journal.counts[0]):
+        costs += journal.fills[i, 4] + journal.fills[i, 5]
+    row = journal.book[t]
+    row[0], row[1] = equity, account.cash[0]
+    row[2] = (long + short) / equity if equity > 0.0 else 0.0
+    row[3] = (long - short) / equity if equity > 0.0 else 0.0
+    row[4] = 0.5 * traded / account.equity[0]
+    row[5] = costs
+    account.equity[0] = equity
+    return equity > 0.0
+
+
+@njit(cache=True)
+def simulate(
+    tape: Any, weights: NDArray[np.float64], decision: NDArray[np.int64], rules: Any, account: Any, journal: Any
+) -> int:
+    """Play all sessions.
+
+    Parameters
+    ----------
+    weights
+        Decided weights, shape (d, n).
+    decision
+        For each session the row of ``weights`` that is decided at its close, −1 for none. int64, shape (t,).
+
+    Returns
+    -------
+    int
+        Sessions played: fewer than t when the account went bankrupt.
+    """
+    for t in range(len(decision)):
+        if not step(tape, rules, account, journal, t):
+            return t + 1
+        if decision[t] >= 0:
+            _decide(weights[decision[t]], rules, account, journal)
+    return len(decision)
+
+
+def open_account(symbols: int, capital: float) -> Account:
+    """An account that holds cash only."""
+    return Account(
+        shares=np.zeros(symbols),
+        target=np.full(symbols, np.nan),
+        mark=np.full(symbols, np.nan),
+        silent=np.zeros(symbols, dtype=np.int64),
+        cash=np.full(1, capital, dtype=np.float64),
+        equity=np.full(1, capital, dtype=np.float64),
+    )
+
+
+def open_journal(sessions: int, fills: int, flows: int) -> Journal:
+    """An empty journal; memory that is never written to is never taken."""
+    return Journal(
+        book=np.empty((sessions, 6)),
+        fills=np.empty((fills, 7)),
+        flows=np.empty((flows, 4)),
+        counts=np.zeros(4, dtype=np.int64),
+    )
+
+
+__all__ = ["Account", "Journal", "Rules", "Tape", "open_account", "open_journal", "simulate", "step"]
