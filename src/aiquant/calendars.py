@@ -78,6 +78,17 @@ def _calendar(name: str, last: date) -> Any:
         ) from error
 
 
+def time_zone(calendar: str) -> str:
+    """IANA name of the exchange's time zone (``XNYS`` → ``America/New_York``).
+
+    Raises
+    ------
+    SettingsError
+        When no calendar has that name.
+    """
+    return str(_calendar(calendar, date(_today().year + 1, 12, 31)).tz)
+
+
 @lru_cache(maxsize=32)
 def sessions(calendar: str, first: date, last: date) -> Sessions:
     """All sessions of ``calendar`` from ``first`` to ``last``, both included.

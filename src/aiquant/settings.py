@@ -57,6 +57,9 @@ class DataSettings(Section):
     adjustment: Literal["none", "splits", "splits+dividends", "unknown"] = Field(
         "unknown", description="What the prices of files were adjusted for before they came to us."
     )
+    time_zone: str | None = Field(
+        None, description="Zone of times that files give without one: exchange, UTC or an IANA name; default: refuse."
+    )
     universe: str | None = Field(
         None, description="Name in the table universe; without it all symbols with bars count."
     )
