@@ -7,6 +7,9 @@ version number of the transaction alone would not (a handle opened afterwards ma
 
 from __future__ import annotations
 
+import os
+from urllib.parse import unquote, urlparse
+
 import polars as pl
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
@@ -68,7 +71,7 @@ def _no_version(latest: DeltaTable, place: str, name: str, version: int) -> Data
 
 
 def _oldest_complete(place: str, latest: int) -> int:
-    """By bisection: a vacuum takes away files of old versions, so that readable ones are a range that ends at latest."""
+    """By bisection: a vacuum takes files of old versions away, so that the readable ones end at ``latest``."""
     low, high = 0, latest
     while low < high:
         middle = (low + high) // 2
@@ -81,9 +84,6 @@ def _oldest_complete(place: str, latest: int) -> int:
 
 
 def _complete(handle: DeltaTable) -> bool:
-    import os
-    from urllib.parse import unquote, urlparse
-
     for uri in handle.file_uris():
         path = unquote(urlparse(uri).path) if uri.startswith("file://") else uri
         if "://" not in path and not os.path.exists(path):

@@ -37,9 +37,7 @@ def as_known(rows: pl.LazyFrame, table: Table, as_of: datetime | None, where: Wh
         for name in ("event_time", "known_from"):
             if name in names:
                 rows = rows.filter(pl.col(name) <= moment)
-    fixed = {*table.key, *table.partition}
-    if "event_time" in table.key:
-        fixed.add("date")
+    fixed = set(same_in_all_versions(table))
     conditions = _conditions(where, names, table)
     early = [c for c in conditions if set(c.meta.root_names()) <= fixed]
     late = [c for c in conditions if not set(c.meta.root_names()) <= fixed]
@@ -47,15 +45,23 @@ def as_known(rows: pl.LazyFrame, table: Table, as_of: datetime | None, where: Wh
     return _filtered(rows, late)
 
 
+def same_in_all_versions(table: Table) -> list[str]:
+    """Columns that all versions of a key share: its key, its partition and, with ``event_time``, the date."""
+    shared = [*table.key, *table.partition]
+    if "event_time" in table.key and "date" in table.schema.names:
+        shared.append("date")
+    return list(dict.fromkeys(shared))
+
+
 def touched(rows: pl.LazyFrame, batch: pl.DataFrame, table: Table) -> pl.LazyFrame:
     """The stored versions of the keys of ``batch``; only the partitions and the range of time it touches are read."""
-    for name in {*table.partition, *table.key, "date"} & set(batch.columns):
-        if name in table.partition and batch[name].n_unique() <= _MANY:
-            rows = rows.filter(pl.col(name).is_in(batch[name].unique().sort().to_list()))
-        elif name in table.key or ("event_time" in table.key and name == "date"):
-            rows = rows.filter(
-                pl.col(name).is_between(_bound(batch[name].min(), batch, name), _bound(batch[name].max(), batch, name))
-            )
+    for name in same_in_all_versions(table):
+        values = batch[name]
+        if name in table.partition and values.n_unique() <= _MANY:
+            rows = rows.filter(pl.col(name).is_in(values.unique().sort().to_list()))
+        else:
+            low, high = (pl.lit(bound, dtype=values.dtype) for bound in (values.min(), values.max()))
+            rows = rows.filter(pl.col(name).is_between(low, high))
     key = list(table.key)
     return newest(rows.join(batch.lazy().select(key).unique(), on=key, how="semi"), table)
 
@@ -101,10 +107,6 @@ def utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise UsageError(f"the time {moment} has no time zone", "give it one, for example 2020-01-31T21:00:00Z")
     return moment.astimezone(UTC)
-
-
-def _bound(value: Any, batch: pl.DataFrame, name: str) -> pl.Expr:
-    return pl.lit(value, dtype=batch.schema[name])
 
 
 def _narrow(kind: pa.DataType) -> pa.DataType:

@@ -248,6 +248,45 @@ class Lake:
         with self._told(""):
             return sorted(folder.name for folder in self.root.iterdir() if (folder / "_delta_log").is_dir())
 
+    def sql(
+        self, query: str, versions: Mapping[str, int] | None = None, memory_limit: str = "1GB"
+    ) -> pa.RecordBatchReader:
+        """Run one SQL query over the tables; its result streams, and nothing can be written.
+
+        Parameters
+        ----------
+        query
+            DuckDB's SQL. A table is a view of the newest version of each key; ``<table>_versions`` has all versions.
+        versions
+            Delta version to read by table; the latest by default.
+        memory_limit
+            Memory of the engine; what is more is spilled to a temporary folder.
+
+        Raises
+        ------
+        UsageError
+            When the query is wrong.
+        MissingError
+            When it names a table that is not there.
+        RefusedError
+            When it would write, or reach beyond the lake.
+        """
+        from aiquant.lake import queries
+
+        wanted = queries.names_in(query)
+        names = self.names()
+        offered = []
+        for name in names:
+            if not wanted or {name, name + queries.VERSIONS_SUFFIX} & wanted:
+                place, version = self.place(name), (versions or {}).get(name)
+                with self._told(name):
+                    handle = delta.open_table(place, name, version)
+                    if handle is not None:
+                        if version is not None:
+                            delta.demand_files(handle, place, name)
+                        offered.append((name, handle.to_pyarrow_dataset(), _resolved(name)))
+        return queries.run(query, offered, names, memory_limit)
+
     def place(self, table: str | Table) -> str:
         """Where a table lies."""
         return str(self.root / (table if isinstance(table, str) else table.name))
@@ -321,6 +360,13 @@ def resolve(table: str | Table) -> Table:
         f"no table is named {table!r}",
         f"did you mean {close[0]}?" if close else f"tables: {', '.join(known)}, {FEATURES_PREFIX}<set>",
     )
+
+
+def _resolved(name: str) -> Table | None:
+    try:
+        return resolve(name)
+    except UsageError:
+        return None  # a table that others put there: its rows are shown as they are
 
 
 def _remedy(name: str) -> str:
