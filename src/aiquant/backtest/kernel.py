@@ -1,16 +1,17 @@
 """The accounting kernel: the one place where cash, shares, fees and slippage are reckoned.
 
 The order of events in a session is: splits and dividends, fills (sells, then buys), delistings, marking at the close,
-positions without bars, borrow fee, bankruptcy, decision. :func:`step` plays one session, :func:`simulate` all of them;
-a paper account calls the same :func:`step`. :mod:`aiquant.backtest.reference` states the rules in plain Python, and tests
-hold the two equal to the last bit: so no sum here may be reordered (no fastmath, no parallel loops).
+positions without bars, borrow fee, bankruptcy, decision. :func:`step` plays one session up to its close, :func:`decide`
+sizes a decision, :func:`simulate` plays all sessions; a paper account calls the same two.
+:mod:`aiquant.backtest.reference` states the rules in plain Python, and tests hold the two equal to the last bit: so no
+sum here may be reordered (no fastmath, no parallel loops).
 
 Arrays over symbols have shape (n,), over sessions and symbols (t, n), float64 unless said. NaN means: none.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -113,7 +114,7 @@ class Journal(NamedTuple):
 
 @njit(cache=True)
 def _record_fill(
-    journal: Any, t: int, symbol: int, shares: float, price: float, commission: float, slippage: float, reason: int
+    journal: Journal, t: int, symbol: int, shares: float, price: float, commission: float, slippage: float, reason: int
 ) -> None:
     row = journal.fills[journal.counts[0]]
     row[0], row[1], row[2], row[3] = t, symbol, shares, price
@@ -122,7 +123,7 @@ def _record_fill(
 
 
 @njit(cache=True)
-def _pay(account: Any, journal: Any, t: int, symbol: int, kind: int, amount: float) -> None:
+def _pay(account: Account, journal: Journal, t: int, symbol: int, kind: int, amount: float) -> None:
     account.cash[0] += amount
     row = journal.flows[journal.counts[1]]
     row[0], row[1], row[2], row[3] = t, symbol, kind, amount
@@ -130,7 +131,7 @@ def _pay(account: Any, journal: Any, t: int, symbol: int, kind: int, amount: flo
 
 
 @njit(cache=True)
-def _settle(account: Any, journal: Any, t: int, symbol: int, price: float, reason: int) -> None:
+def _settle(account: Account, journal: Journal, t: int, symbol: int, price: float, reason: int) -> None:
     """Close a position without a trade: nothing is slipped and nobody is paid."""
     shares = account.shares[symbol]
     if shares != 0.0:
@@ -140,7 +141,7 @@ def _settle(account: Any, journal: Any, t: int, symbol: int, price: float, reaso
 
 
 @njit(cache=True)
-def _execute(account: Any, journal: Any, rules: Any, t: int, symbol: int, trade: float, raw: float) -> float:
+def _execute(account: Account, journal: Journal, rules: Rules, t: int, symbol: int, trade: float, raw: float) -> float:
     """Trade and return the slipped notional."""
     price = raw * (1.0 + rules.slippage) if trade > 0.0 else raw * (1.0 - rules.slippage)
     size = abs(trade)
@@ -153,17 +154,17 @@ def _execute(account: Any, journal: Any, rules: Any, t: int, symbol: int, trade:
 
 
 @njit(cache=True)
-def _wanted(account: Any, rules: Any, symbol: int) -> float:
+def _wanted(account: Account, rules: Rules, symbol: int) -> float:
     """The trade that the waiting order asks for."""
-    trade = account.target[symbol] - account.shares[symbol]
+    trade = float(account.target[symbol] - account.shares[symbol])
     if rules.whole:
-        nearest = np.rint(trade)
-        trade = nearest if abs(trade - nearest) <= WHOLE_SLACK else np.trunc(trade)
+        nearest = float(np.rint(trade))
+        trade = nearest if abs(trade - nearest) <= WHOLE_SLACK else float(np.trunc(trade))
     return trade
 
 
 @njit(cache=True)
-def _act(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> None:
+def _act(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -> None:
     """Splits and dividends, before the session opens: they meet what was held overnight."""
     for i in range(tape.action_row[t], tape.action_row[t + 1]):
         symbol, value = tape.action_symbol[i], tape.action_value[i]
@@ -183,7 +184,7 @@ def _act(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> None:
 
 
 @njit(cache=True)
-def _fill(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> float:
+def _fill(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -> float:
     """Fill the waiting orders whose symbols have a bar; return the traded notional."""
     traded, need = 0.0, 0.0
     for j in range(len(account.shares)):
@@ -218,7 +219,7 @@ def _fill(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> float:
 
 
 @njit(cache=True)
-def _close(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> None:
+def _close(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -> None:
     """Marks of the close, delistings, and positions that have had no bar for too long."""
     if tape.trading[t]:
         for j in range(len(account.shares)):
@@ -238,7 +239,7 @@ def _close(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> None:
 
 
 @njit(cache=True)
-def _mark(account: Any) -> tuple[float, float]:
+def _mark(account: Account) -> tuple[float, float]:
     """Value of the long and of the short positions, both positive."""
     long, short = 0.0, 0.0
     for j in range(len(account.shares)):
@@ -250,7 +251,7 @@ def _mark(account: Any) -> tuple[float, float]:
 
 
 @njit(cache=True)
-def _decide(weights: NDArray[np.float64], rules: Any, account: Any, journal: Any) -> None:
+def decide(weights: NDArray[np.float64], rules: Rules, account: Account, journal: Journal) -> None:
     """Size the new book on this close; it replaces all orders that wait."""
     for j in range(len(account.shares)):
         account.target[j] = np.nan
@@ -264,7 +265,7 @@ def _decide(weights: NDArray[np.float64], rules: Any, account: Any, journal: Any
 
 
 @njit(cache=True)
-def step(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> bool:
+def step(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -> bool:
     """Play session ``t`` up to its close, before the decision; False when the account is bankrupt."""
     _act(tape, rules, account, journal, t)
     first = journal.counts[0]
@@ -288,12 +289,17 @@ def step(tape: Any, rules: Any, account: Any, journal: Any, t: int) -> bool:
     row[4] = 0.5 * traded / account.equity[0]
     row[5] = costs
     account.equity[0] = equity
-    return equity > 0.0
+    return bool(equity > 0.0)
 
 
 @njit(cache=True)
 def simulate(
-    tape: Any, weights: NDArray[np.float64], decision: NDArray[np.int64], rules: Any, account: Any, journal: Any
+    tape: Tape,
+    weights: NDArray[np.float64],
+    decision: NDArray[np.int64],
+    rules: Rules,
+    account: Account,
+    journal: Journal,
 ) -> int:
     """Play all sessions.
 
@@ -313,7 +319,7 @@ def simulate(
         if not step(tape, rules, account, journal, t):
             return t + 1
         if decision[t] >= 0:
-            _decide(weights[decision[t]], rules, account, journal)
+            decide(weights[decision[t]], rules, account, journal)
     return len(decision)
 
 
@@ -339,4 +345,4 @@ def open_journal(sessions: int, fills: int, flows: int) -> Journal:
     )
 
 
-__all__ = ["Account", "Journal", "Rules", "Tape", "open_account", "open_journal", "simulate", "step"]
+__all__ = ["Account", "Journal", "Rules", "Tape", "decide", "open_account", "open_journal", "simulate", "step"]

@@ -120,8 +120,8 @@ def read_targets(weights: pa.Table, known: set[str], sessions: Sessions, *, allo
     ------
     DataError
         When a column is missing; there is no row; a weight is no finite number, or negative where shorts are not
-        allowed; a symbol has no bars; a date is no session; a symbol has two weights for a date; or the weights of a date
-        sum to more than the account can pay.
+        allowed; a symbol has no bars; a date is no session; a symbol has two weights for a date; or the weights of a
+        date sum to more than the account can pay.
     """
     missing = [name for name in ("date", "symbol", "weight") if name not in weights.column_names]
     if missing:
@@ -173,7 +173,7 @@ def _check_sums(frame: pl.DataFrame, margin: bool) -> None:
     wild = sums.filter(pl.col("gross") > GROSS_LIMIT * (1 + 1e-9))
     if len(wild):
         raise DataError(
-            f"weights: the absolute weights of {wild['date'][0]} sum to {wild['gross'][0]:g}, more than {GROSS_LIMIT:g}",
+            f"weights: the sizes of {wild['date'][0]} sum to {wild['gross'][0]:g}, more than {GROSS_LIMIT:g}",
             "weights are fractions of equity: 0.05 is 5 %",
         )
     dear = sums.filter(pl.col("net") > 1 + NET_SLACK)

@@ -77,8 +77,10 @@ def conventions(settings: BacktestSettings, fill: Fill, actions: str) -> dict[st
     """The rules in words, as reports print them."""
     return {
         "decision": "weights are decided at the close of a session and sized on that close",
-        "fill": f"at the next bar's {'open' if fill == 'next-open' else 'close'}; an order waits for the symbol's next bar "
-        "until a newer decision replaces it",
+        "fill": (
+            f"at the next bar's {'open' if fill == 'next-open' else 'close'}; an order waits for the symbol's next bar "
+            "until a newer decision replaces it"
+        ),
         "order": "sells first; when cash is short all buys are scaled by one factor",
         "shares": "fractional" if settings.shares == "fractional" else "whole: trades are truncated towards zero",
         "commission": f"{settings.commission_bps:g} bp of the slipped notional",
