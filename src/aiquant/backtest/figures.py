@@ -211,10 +211,10 @@ def exposure(table: pa.Table) -> go.Figure:
 
 def turnover(table: pa.Table) -> go.Figure:
     """One-way turnover of each month (each year where there are more than ten), as multiples of equity."""
-    frame = frame(table)
-    yearly = len(set(frame["date"].dt.year())) > 10
+    rows = frame(table)
+    yearly = len(set(rows["date"].dt.year())) > 10
     by = pl.col("date").dt.truncate("1y" if yearly else "1mo")
-    sums = frame.group_by(by).agg(pl.col("turnover").sum()).sort("date")
+    sums = rows.group_by(by).agg(pl.col("turnover").sum()).sort("date")
     figure = blank(f"Turnover by {'year' if yearly else 'month'} (one-way, × equity)", height=280)
     figure.add_bar(
         x=sums["date"].dt.year().to_list() if yearly else sums["date"].to_list(),

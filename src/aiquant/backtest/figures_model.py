@@ -1,4 +1,4 @@
-"""Figures of models as plotly objects: rank IC, returns by quantile of the forecast, importance, walk-forward splits."""
+"""Figures of models as plotly objects: rank IC, returns by quantile of forecast, importance, walk-forward splits."""
 
 from __future__ import annotations
 
@@ -91,6 +91,7 @@ def splits(folds: Sequence[FoldSpans]) -> go.Figure:
     names = [f"fold {fold.fold}" for fold in folds]
     parts: list[tuple[str, str, list[Span | None]]] = [
         ("train", LIGHT.train, [fold.train for fold in folds]),
+        ("left out", LIGHT.purge, [fold.gap for fold in folds]),
         ("purge", LIGHT.purge, [fold.purge for fold in folds]),
         ("test", LIGHT.test, [fold.test for fold in folds]),
         ("embargo", LIGHT.embargo, [fold.embargo for fold in folds]),

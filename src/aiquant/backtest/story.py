@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -72,13 +72,34 @@ class Station:
 
 @dataclass(frozen=True)
 class FoldSpans:
-    """The days of one walk-forward fold; ``purge`` and ``embargo`` are None where nothing was left out."""
+    """The days of one walk-forward fold.
+
+    Attributes
+    ----------
+    fold
+        Its number, in order of time.
+    train, test
+        First and last day of a decision that was trained on, and tested.
+    purge, embargo
+        Days that were left out of training; None where none were, or where only the rows were counted: the gap between
+        training and test is then drawn as one.
+    rows_purged, rows_embargoed
+        Rows that were left out of training; None where not counted.
+    """
 
     fold: int
     train: Span
     test: Span
     purge: Span | None = None
     embargo: Span | None = None
+    rows_purged: int | None = None
+    rows_embargoed: int | None = None
+
+    @property
+    def gap(self) -> Span | None:
+        """The days between training and test where neither purge nor embargo names any of them."""
+        first, last = self.train[1] + timedelta(days=1), self.test[0] - timedelta(days=1)
+        return (first, last) if self.purge is None and self.embargo is None and first <= last else None
 
 
 @dataclass(frozen=True)
