@@ -1,0 +1,1 @@
+"""From features and labels to forecasts to be believed: panels, splits, forecasters, judgement, gate, registry."""

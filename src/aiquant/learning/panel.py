@@ -1,0 +1,232 @@
+"""The panel: features known at t beside the return that follows, one row per symbol and decision time.
+
+Rows are sorted by ``event_time`` and symbol, so that every stretch of time is one slice of the arrays. A row whose
+label is not known yet stays: it cannot be trained on, but it can be forecast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from aiquant.errors import DataError
+from aiquant.schemas import FEATURES
+
+Target = Literal["rank", "return", "excess"]
+
+MIN_CROSS_SECTION = 2
+"""Symbols with a label that a date needs before ranks or excess returns mean anything."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What forecasters learn from; all arrays have one entry per row.
+
+    Attributes
+    ----------
+    X
+        ``float32``, shape (n, k), C order: the features; NaN where a feature is missing or not finite.
+    features
+        Names of the k columns of ``X``.
+    y
+        ``float32``, shape (n,): what is learnt (see ``target``); NaN where it is not known, or where a date has fewer
+        than two labels and the target is relative.
+    target
+        ``rank``: rank of the forward return within the date, −0.5 to 0.5, ties shared; ``return``: the forward return;
+        ``excess``: the forward return less the mean of the date.
+    horizon
+        Bars held.
+    forward_return
+        ``float64``, shape (n,): the raw label, a fraction; NaN where it is not known.
+    symbols
+        ``int32``, shape (n,): position in ``symbol_names``.
+    symbol_names
+        In ascending order.
+    dates
+        ``datetime64[D]``, shape (n,): exchange-local dates.
+    event_time
+        ``datetime64[us]``, shape (n,), UTC: the time of the decision.
+    label_start, label_end
+        ``datetime64[us]``, shape (n,), UTC: the fills that open and close the position; NaT where there is no label.
+    """
+
+    X: NDArray[np.float32]
+    features: tuple[str, ...]
+    y: NDArray[np.float32]
+    target: Target
+    horizon: int
+    forward_return: NDArray[np.float64]
+    symbols: NDArray[np.int32]
+    symbol_names: tuple[str, ...]
+    dates: NDArray[np.datetime64]
+    event_time: NDArray[np.datetime64]
+    label_start: NDArray[np.datetime64]
+    label_end: NDArray[np.datetime64]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Rows that can be trained on, shape (n,)."""
+        return np.isfinite(self.y) & ~np.isnat(self.label_end)
+
+
+def build(
+    features: pa.Table,
+    labels: pa.Table,
+    target: Target = "rank",
+    universe: pa.Table | None = None,
+    horizon: int | None = None,
+) -> Panel:
+    """Join features and labels by symbol and decision time.
+
+    Besides its inputs this needs the matrix ``X`` once, and one column of it more.
+
+    Parameters
+    ----------
+    features
+        Schema ``FEATURES`` and one numeric column per feature.
+    labels
+        Schema ``LABELS``, of one horizon.
+    target
+        See :class:`Panel`.
+    universe
+        Schema ``UNIVERSE``, of one universe: rows of symbols that were not known to be members at the time are left
+        out. Where the table holds several versions of a membership, the newest one known at the row's time counts.
+    horizon
+        Bars held; by default that of the labels. Needed where there may be no label, for forecasts alone.
+
+    Raises
+    ------
+    DataError
+        When there are no rows, no features, or neither a label nor a horizon, when a feature is not a number, or when a
+        key stands twice.
+    """
+    names = _feature_names(features)
+    rows = pl.DataFrame(pl.from_arrow(features.select(["symbol", "date", "event_time"]))).with_row_index("row")
+    rows = _members(rows, universe) if universe is not None else rows
+    held = _horizon(labels, horizon)
+    joined = _join(rows, labels)
+    if joined.is_empty():
+        raise DataError("no feature row is left to learn from", "check the dates of the bars and of the universe")
+    codes = joined["symbol"].rank("dense").cast(pl.Int32).to_numpy() - 1
+    returns = joined["forward_return"].to_numpy()
+    return Panel(
+        X=_matrix(features, names, joined["row"].to_numpy()),
+        features=names,
+        y=_target(joined, target),
+        target=target,
+        horizon=held,
+        forward_return=returns,
+        symbols=codes.astype(np.int32),
+        symbol_names=tuple(joined["symbol"].unique().sort().to_list()),
+        dates=joined["date"].to_numpy().astype("datetime64[D]"),
+        event_time=_moments(joined["event_time"]),
+        label_start=_moments(joined["label_start"]),
+        label_end=_moments(joined["label_end"]),
+    )
+
+
+def _feature_names(features: pa.Table) -> tuple[str, ...]:
+    missing = [name for name in FEATURES.schema.names if name not in features.column_names]
+    if missing:
+        raise DataError(f"the table of features lacks the column(s) {', '.join(missing)}")
+    names = tuple(name for name in features.column_names if name not in FEATURES.schema.names)
+    if not names:
+        raise DataError("the table of features has no feature column", "build a feature set: aiquant features build")
+    for name in names:
+        kind = features.schema.field(name).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+            raise DataError(f"feature {name} is of type {kind}, not a number", "leave it out or encode it as a number")
+    return names
+
+
+def _members(rows: pl.DataFrame, universe: pa.Table) -> pl.DataFrame:
+    """The rows of symbols that were members at the row's date, as far as was known at the row's time."""
+    table = pl.DataFrame(pl.from_arrow(universe))
+    told = table["universe"].unique().sort().to_list()
+    if len(told) > 1:
+        raise DataError(f"the table of members holds several universes: {', '.join(told)}", "give one of them")
+    versions = (
+        table.sort("known_from")
+        .with_columns(
+            # What is known first holds from the moment it could be known, a correction from when it was taken in.
+            valid_from=pl.when(pl.col("known_from") == pl.col("known_from").min().over("symbol", "member_from"))
+            .then(pl.min_horizontal("event_time", "known_from"))
+            .otherwise("known_from"),
+        )
+        .with_columns(valid_to=pl.col("valid_from").shift(-1).over("symbol", "member_from", order_by="known_from"))
+        .select("symbol", "member_from", "member_to", "valid_from", "valid_to")
+    )
+    inside = (
+        rows.lazy()
+        .join(versions.lazy(), on="symbol")
+        .filter(
+            pl.col("date") >= pl.col("member_from"),
+            pl.col("member_to").is_null() | (pl.col("date") <= pl.col("member_to")),
+            pl.col("event_time") >= pl.col("valid_from"),
+            pl.col("valid_to").is_null() | (pl.col("event_time") < pl.col("valid_to")),
+        )
+        .select("row")
+        .unique()
+        .collect()
+    )
+    return rows.join(inside, on="row", how="semi")
+
+
+def _horizon(labels: pa.Table, asked: int | None) -> int:
+    found = sorted(labels["horizon"].unique().to_pylist())
+    if not found and asked is None:
+        raise DataError(
+            "no label is known: the history is shorter than the label's window",
+            "give more history, or set labels.horizon to fewer bars",
+        )
+    if len({*found, *([asked] if asked else [])}) > 1:
+        raise DataError(
+            f"labels of horizon {told} do not fit" + (f" horizon {asked}" if asked else ""), "give one horizon"
+        )
+    return int(found[0] if found else asked or 0)
+
+
+def _join(rows: pl.DataFrame, labels: pa.Table) -> pl.DataFrame:
+    columns = ["symbol", "event_time", "label_start", "label_end", "forward_return"]
+    known = pl.DataFrame(pl.from_arrow(labels.select(columns)))
+    joined = rows.join(known, on=["symbol", "event_time"], how="left").sort("event_time", "symbol")
+    twice = joined.select(pl.struct("symbol", "event_time").is_duplicated()).to_series()
+    if twice.any():
+        first = joined.filter(twice).row(0, named=True)
+        raise DataError(f"features or labels hold {first['symbol']} at {first['event_time']} more than once")
+    return joined
+
+
+def _target(joined: pl.DataFrame, target: Target) -> NDArray[np.float32]:
+    value = pl.when(pl.col("forward_return").is_finite()).then("forward_return")
+    count = value.count().over("event_time")
+    if target == "rank":
+        learnt = (value.rank("average").over("event_time") - 1) / (count - 1) - 0.5
+    elif target == "excess":
+        learnt = value - value.mean().over("event_time")
+    else:
+        learnt, count = value, pl.lit(MIN_CROSS_SECTION)
+    enough = pl.when(count >= MIN_CROSS_SECTION).then(learnt)
+    series = joined.select(enough.cast(pl.Float32).fill_null(np.nan)).to_series()
+    return np.ascontiguousarray(series.to_numpy())
+
+
+def _matrix(features: pa.Table, names: tuple[str, ...], order: NDArray[np.uint32]) -> NDArray[np.float32]:
+    matrix = np.empty((len(order), len(names)), dtype=np.float32)
+    for place, name in enumerate(names):
+        column = pl.Series(features[name]).cast(pl.Float32).to_numpy()[order]
+        column[~np.isfinite(column)] = np.nan
+        matrix[:, place] = column
+    return matrix
+
+
+def _moments(column: pl.Series) -> NDArray[np.datetime64]:
+    return column.dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
