@@ -188,9 +188,8 @@ def _horizon(labels: pa.Table, asked: int | None) -> int:
             "give more history, or set labels.horizon to fewer bars",
         )
     if len({*found, *([asked] if asked else [])}) > 1:
-        raise DataError(
-            f"labels of horizon {told} do not fit" + (f" horizon {asked}" if asked else ""), "give one horizon"
-        )
+        asked_for = f" where {asked} was asked for" if asked else ""
+        raise DataError(f"labels of horizon {', '.join(map(str, found))}{asked_for}", "give labels of one horizon")
     return int(found[0] if found else asked or 0)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 VALUES_PER_THREAD = 5_000_000
-"""Feature values that a thread has to have for itself: with fewer, waiting for one another costs more than it brings."""
+"""Feature values that a thread has to have for itself: with fewer, waiting for each other costs more than it brings."""
 
 
 class XGBoost:
