@@ -58,7 +58,9 @@ def prepare(rows: pa.Table, table: Table) -> pl.DataFrame:
             raise DataError(f"column {field.name} of table {table.name} is {field.type}, not float32")
     frame = pl.DataFrame(pl.from_arrow(told))
     names = [*table.key, "known_from"] if table.versioned else list(table.key)
-    return frame.unique(subset=names, keep="last", maintain_order=True)
+    if frame.select(names).is_duplicated().any():
+        return frame.unique(subset=names, keep="last", maintain_order=True)
+    return frame
 
 
 def plan(batch: pl.DataFrame, stored: pl.DataFrame, table: Table, total: int, now: datetime) -> Plan:
@@ -81,13 +83,13 @@ def plan(batch: pl.DataFrame, stored: pl.DataFrame, table: Table, total: int, no
         The time (UTC) of the write.
     """
     key = list(table.key)
-    order = [*key, "known_from"] if table.versioned else key
-    batch = batch.sort(order)
+    if table.versioned:
+        batch = batch.sort([*key, "known_from"])
     batch = batch.with_columns(_positions(batch, stored, key))
     if table.versioned:
         batch = _candidates(batch, stored, key, now)
     changed = _changed(batch, stored, table)
-    written = batch.filter(changed)
+    written = batch if changed.all() else batch.filter(changed)
     added_keys = written[_AT].is_null()
     written = _with_absent_columns(written, stored)
     inserted = int(added_keys.sum())
@@ -125,7 +127,9 @@ def _changed(batch: pl.DataFrame, stored: pl.DataFrame, table: Table) -> pl.Seri
     """Whether each row differs from the version before it: the row above with its key, else the stored one."""
     key = list(table.key)
     at = batch[_AT]
-    first = batch.select((pl.struct(key) != pl.struct(key).shift(1)).fill_null(True)).to_series()
+    first = pl.Series([True]).new_from_index(0, len(batch))
+    if table.versioned:
+        first = batch.select((pl.struct(key) != pl.struct(key).shift(1)).fill_null(True)).to_series()
     changed = at.is_null() & first
     for name in batch.columns:
         if name in table.key or name in _NOT_COMPARED or name == _AT:

@@ -58,22 +58,34 @@ def _bytes_of(column: pa.Array) -> list[bytes]:
     parts = [_values(valid)]
     if pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type):
         filled = column.fill_null("" if pa.types.is_large_string(column.type) else b"")
-        lengths = pc.binary_length(filled)
-        joined = b"".join(value.as_buffer() for value in filled)
-        return [*parts, _values(lengths), joined]
+        return [*parts, _values(pc.binary_length(filled)), _text(filled)]
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(float("nan"), column.type), column)
     return [*parts, _values(column)]
+
+
+def _text(column: pa.Array) -> bytes:
+    """The values of a column without nulls, one behind the other."""
+    _, offsets, data = column.buffers()
+    if data is None or not len(column):
+        return b""
+    ends = memoryview(offsets).cast("q")
+    return bytes(data[ends[column.offset] : ends[column.offset + len(column)]])
 
 
 def _values(column: pa.Array) -> bytes:
     """The values of a fixed-width column, zero where it is null."""
     width = column.type.bit_width // 8
     if column.null_count:
-        zero = pa.scalar(0, pa.int64()).cast(column.type) if not pa.types.is_decimal(column.type) else None
-        column = column.fill_null(zero if zero is not None else pa.scalar(0).cast(column.type))
+        column = column.fill_null(_zero(column.type))
     data = column.buffers()[1]
     if data is None:
         return b""
     start = column.offset * width
     return bytes(data[start : start + len(column) * width])
+
+
+def _zero(kind: pa.DataType) -> pa.Scalar:
+    """Any one value of the type: which rows are null is hashed apart."""
+    whole = pa.int32() if pa.types.is_date32(kind) or pa.types.is_time32(kind) else pa.int64()
+    return pa.scalar(0, whole).cast(kind)
