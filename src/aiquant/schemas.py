@@ -236,7 +236,7 @@ FORECASTS = Table(
             ),  # the walk-forward fold that made it, −1 for a model fitted on all of the history
         ]
     ),
-    key=("run_id", "model", "symbol", "event_time"),
+    key=("run_id", "model", "fold", "symbol", "event_time"),
     partition=("run_id",),
     invariants=(_SYMBOL, Invariant("forecast is not a finite number", pl.col("forecast").is_finite())),
 )

@@ -256,6 +256,33 @@ def resolve(workspace: Path | None = None, overrides: dict[str, str] | None = No
     return settings, _origins(settings, seen)
 
 
+def from_values(values: dict[str, Any]) -> Settings:
+    """Settings from a tree of values alone: no file, no environment.
+
+    Raises
+    ------
+    SettingsError
+        When a value is unknown or does not fit.
+    """
+
+    class Told(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings,)
+
+    try:
+        return Settings.model_construct(**dict(Told(**values)))
+    except ValidationError as error:
+        raise _explain(error, {}) from error
+
+
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"learning": {"seed": 3}}`` → ``{"learning.seed": 3}``."""
     flat: dict[str, Any] = {}

@@ -1,0 +1,82 @@
+"""``aiquant backtest``: trade forecasts or weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aiquant.cli import options, summary
+from aiquant.cli.console import Console
+from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
+from aiquant.errors import MissingError
+
+if TYPE_CHECKING:
+    from aiquant.jobs.workspace import Workspace
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog="Example: aiquant backtest --weights weights.csv --bars bars.parquet --capital 1000000 --commission-bps 10"
+    )(backtest)
+
+
+def backtest(
+    run_id: Annotated[
+        str | None, typer.Option("--run", help="Run whose forecasts are traded; default: the newest.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File with date, symbol, weight (decided at the close of date).")
+    ] = None,
+    bars: Annotated[Path | None, typer.Option(help="File with bars; default: those of the workspace.")] = None,
+    capital: Annotated[float | None, typer.Option(help="Cash at the start.")] = None,
+    commission_bps: Annotated[
+        float | None, typer.Option(help="Commission, basis points of the slipped notional.")
+    ] = None,
+    slippage_bps: Annotated[float | None, typer.Option(help="Slippage, basis points of the price.")] = None,
+    fill: Annotated[
+        str | None, typer.Option(help="next-open, or close (the next bar's close).", metavar="next-open|close")
+    ] = None,
+    fractional: Annotated[
+        bool | None,
+        typer.Option("--fractional/--whole", help="Whether parts of a share can be traded.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write date and equity to this file (.csv, .parquet, .arrow).")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trade the forecasts of a run, or a file of weights, net of costs."""
+    from aiquant.jobs import backtest as job
+    from aiquant.settings import load
+
+    console = Console(as_json)
+    shares = None if fractional is None else ("fractional" if fractional else "whole")
+    flags = {
+        "backtest__capital": capital,
+        "backtest__commission_bps": commission_bps,
+        "backtest__slippage_bps": slippage_bps,
+        "backtest__fill": fill,
+        "backtest__shares": shares,
+    }
+    if weights is None:
+        opened = options.workspace(workspace, told, **flags)
+        done = job.of_run(opened, console.journal, run_id or opened.latest_run(), out)
+    else:
+        around = _workspace(workspace, told, flags, needed=bars is None)
+        settings = around.settings if around is not None else load(None, options.merged(told, **flags))
+        done = job.of_file(settings, console.journal, weights, bars, around, out)
+    console.answer(done.to_dict(), summary.strategies(done.figures), *summary.remarks(done.notes))
+
+
+def _workspace(folder: Path | None, told: list[str] | None, flags: dict[str, object], needed: bool) -> Workspace | None:
+    """The workspace; None outside of one, where a file of bars makes it unnecessary."""
+    try:
+        return options.workspace(folder, told, **flags)
+    except MissingError:
+        if needed or folder is not None:
+            raise
+        return None

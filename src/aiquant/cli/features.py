@@ -1,0 +1,65 @@
+"""``aiquant features``: compute features, and look at their definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aiquant.cli import options
+from aiquant.cli.console import Console, table
+from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: aiquant features build --set alpha158 --out features.parquet")
+def build(
+    name: Annotated[str | None, typer.Option("--set", help="Feature set; default: the setting features.set.")] = None,
+    qlib_compat: Annotated[
+        bool | None, typer.Option("--qlib-compat", help="Keep Qlib's own edge cases.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file besides (.parquet, .csv, .arrow).")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute a feature set for all bars of the lake."""
+    from aiquant.jobs import features as job
+
+    console = Console(as_json)
+    opened = options.workspace(workspace, None, features__set=name, features__qlib_compat=qlib_compat)
+    done = job.build(opened, console.journal, out)
+    where = f" and {done.out}" if done.out else ""
+    console.answer(
+        done,
+        f"{done.features} features of set {done.set} (version {done.version}) for {done.rows:,} bars of "
+        f"{done.symbols:,} symbols, in table features_{done.set}{where}.",
+    )
+
+
+@app.command("list", epilog="Example: aiquant features list")
+def list_(as_json: JsonOption = False) -> None:
+    """List the feature sets."""
+    from aiquant.features import catalogue
+
+    sets = [catalogue.get(name) for name in catalogue.names()]
+    rows = [(s.name, len(s.features), s.lookback, s.version) for s in sets]
+    told = [dict(zip(("name", "features", "lookback", "version"), row, strict=True)) for row in rows]
+    Console(as_json).answer({"sets": told}, table(["set", "features", "look-back (sessions)", "version"], rows))
+
+
+@app.command(epilog="Example: aiquant features show core")
+def show(
+    name: Annotated[str, typer.Argument(metavar="SET", help="Name of the set.")] = "core", as_json: JsonOption = False
+) -> None:
+    """Show each feature of a set: formula, look-back, description, source."""
+    from aiquant.features import catalogue
+
+    found = catalogue.get(name)
+    rows = [(f.name, f.formula, f.lookback, f.description, f.source) for f in found.features]
+    told = [dict(zip(("name", "formula", "lookback", "description", "source"), row, strict=True)) for row in rows]
+    Console(as_json).answer(
+        {"name": found.name, "version": found.version, "features": told},
+        table(["feature", "formula", "look-back", "description", "source"], rows),
+    )

@@ -1,0 +1,115 @@
+"""The command line ``aiquant``: its verbs, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from aiquant import __version__
+from aiquant.cli import (
+    backtest,
+    check,
+    config,
+    demo,
+    doctor,
+    evaluate,
+    features,
+    ingest,
+    init,
+    lake,
+    models,
+    predict,
+    report,
+    reproduce,
+    run,
+    runs,
+    train,
+)
+from aiquant.errors import AiquantError, Unreachable
+
+EPILOG = """\
+Start here: [bold]aiquant demo[/bold]. On your own data: [bold]aiquant init DIR[/bold], then
+[bold]aiquant run --source files --path prices.csv[/bold] inside of it.
+
+Exit codes: 0 fine, 1 a check failed, 2 wrong use, 3 something needed is missing, 4 refused by policy.
+"""
+
+app = typer.Typer(
+    name="aiquant",
+    help="An AI quantitative analyst: from market data to a judged, reported trading model.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (demo, init, run, train, predict, backtest, report, evaluate, reproduce, doctor):
+    module.register(app)
+for name, group, text in (
+    ("ingest", ingest.app, "Take data into the lake."),
+    ("features", features.app, "Compute features, and look at their definitions."),
+    ("lake", lake.app, "Look into the tables."),
+    ("check", check.app, "Checks that try to prove a result wrong."),
+    ("models", models.app, "Registered models."),
+    ("runs", runs.app, "The runs of the workspace."),
+    ("config", config.app, "Settings and where they come from."),
+):
+    app.add_typer(group, name=name, help=text, no_args_is_help=True)
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"aiquant {__version__}")
+        raise typer.Exit()
+
+
+def main() -> None:
+    """Run the command line; never shows a traceback for a mistake of the user's."""
+    _quieten()
+    try:
+        app()
+    except AiquantError as error:
+        _stop(error)
+    except BrokenPipeError:  # the reader of our output has gone: `aiquant … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        _stop(
+            Unreachable(f"{error.filename or 'the disk'}: {error.strerror}", "make room, or check who may write there")
+        )
+
+
+def _stop(error: AiquantError) -> None:
+    if "--json" in sys.argv:
+        told = {"kind": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
+        print(json.dumps({"error": {**told, "exit_code": error.exit_code}}, indent=2))
+    print(f"error: {error.problem}", file=sys.stderr)
+    if error.remedy:
+        print(f"  try: {error.remedy}", file=sys.stderr)
+    if os.environ.get("AIQUANT_DEBUG"):
+        raise error
+    sys.exit(error.exit_code)
+
+
+def _quieten() -> None:
+    """No library sends anything home, and none of them talks into a normal run."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    if not sys.warnoptions:
+        import warnings
+
+        warnings.simplefilter("ignore")

@@ -1,0 +1,65 @@
+"""Options that all verbs share, and how a verb opens its workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aiquant.errors import UsageError
+
+if TYPE_CHECKING:
+    from aiquant.jobs.workspace import Workspace
+
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace",
+        "-w",
+        metavar="DIR",
+        envvar="AIQUANT_WORKSPACE",
+        help="The workspace; default: the one that the current folder lies in.",
+        show_default=False,
+        show_envvar=False,
+    ),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on standard output; everything else goes to standard error."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Override a setting, e.g. --set learning.seed=3 (repeatable)."),
+]
+RunArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Id of the run; default: the newest.")]
+
+
+def overrides(told: list[str] | None) -> dict[str, str]:
+    """``["learning.seed=3"]`` → ``{"learning.seed": "3"}``.
+
+    Raises
+    ------
+    UsageError
+        When there is no "=".
+    """
+    pairs: dict[str, str] = {}
+    for text in told or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {text}: not of the form NAME=VALUE", "write for example: --set learning.seed=3")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def workspace(folder: Path | None, told: list[str] | None = None, **more: object) -> Workspace:
+    """Open the workspace that a verb works in; ``more`` are settings that have a flag of their own (None: not told)."""
+    from aiquant.jobs.workspace import open_
+
+    return open_(folder, merged(told, **more))
+
+
+def merged(told: list[str] | None, **more: object) -> dict[str, str]:
+    """Overrides of ``--set`` and of flags: ``labels__horizon=5`` stands for the setting ``labels.horizon``."""
+    flags = {name.replace("__", "."): str(value) for name, value in more.items() if value is not None}
+    return {**overrides(told), **flags}

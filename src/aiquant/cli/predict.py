@@ -1,0 +1,38 @@
+"""``aiquant predict``: forecasts of the final model."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aiquant.cli import options
+from aiquant.cli.console import Console, table
+from aiquant.cli.options import JsonOption, RunArgument, SetOption, WorkspaceOption
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: aiquant predict --date 2015-12-31 --out forecasts.csv")(predict)
+
+
+def predict(
+    run_id: RunArgument = None,
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Decision date; default: the newest bar's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file (.csv, .parquet, .arrow).")] = None,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forecast every symbol on a date with the final model of a run."""
+    from aiquant.jobs import predict as job
+
+    console = Console(as_json)
+    opened = options.workspace(workspace, told)
+    done = job.predict(opened, console.journal, run_id or opened.latest_run(), day.date() if day else None, out)
+    warning = ["note: the model was trained on what followed this date: these forecasts prove nothing"] * done.in_sample
+    title = f"{done.model}, decided at the close of {done.date}, for {done.horizon} sessions"
+    console.answer(done, table(["symbol", "forecast"], done.forecasts[:50], title), *warning)

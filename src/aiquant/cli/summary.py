@@ -1,0 +1,90 @@
+"""The tables and sentences in which results are told to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiquant.cli.console import table
+
+
+def strategies(figures: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The strategy beside the books it has to beat."""
+    rows = []
+    for name, f in figures.items():
+        rows.append(
+            (
+                name,
+                percent(f["annual_return"]),
+                percent(f["volatility"]),
+                interval(f["sharpe"], f["sharpe_low"], f["sharpe_high"]),
+                percent(f["max_drawdown"]),
+                number(f["annual_turnover"], "×"),
+                percent(f["annual_costs"]),
+            )
+        )
+    columns = [
+        "net of costs",
+        "return a year",
+        "volatility",
+        "Sharpe (95 %)",
+        "max. drawdown",
+        "turnover a year",
+        "costs a year",
+    ]
+    return table(columns, rows)
+
+
+def forecasts(judgement: Mapping[str, Any]) -> str:
+    """Out-of-sample rank IC in one line."""
+    ic = judgement["rank_ic"]
+    return (
+        f"Out of sample, {judgement['first'][:10]} to {judgement['last'][:10]}: rank IC {number(ic['mean'], digits=4)} "
+        f"(t = {number(ic['t'], digits=2)}, Newey–West, {judgement['dates']:,} dates)"
+    )
+
+
+def gate(verdict: str, reasons: Iterable[str]) -> list[str]:
+    """What the gate said, and why."""
+    if verdict == "promoted":
+        return ["The gate promoted the model: it is registered as champion."]
+    return ["The gate refused the model; it is not registered:", *(f"  · {reason}" for reason in reasons)]
+
+
+def remarks(notes: Iterable[str]) -> list[str]:
+    """Notes, each on a line."""
+    return [f"note: {note}" for note in notes]
+
+
+def percent(value: float | None) -> str:
+    """0.0123 → 1.2 %."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def number(value: float | None, unit: str = "", digits: int = 2) -> str:
+    """A number with its sign where it is negative."""
+    return "–" if value is None else f"{value:.{digits}f}{unit}"
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """0.31 (−0.10 to 0.72)."""
+    return f"{number(value)} ({number(low)} to {number(high)})"
+
+
+def honest(judgement: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the figures say in plain words; an edge that is not there is reported as not there."""
+    ic, strategy = judgement["rank_ic"], figures["strategy"]
+    t, low = ic["t"] or 0.0, strategy["sharpe_low"]
+    if t >= 2 and low is not None and low > 0:
+        first = "The forecasts ordered the symbols better than chance, and the strategy earned more than its costs."
+    elif t >= 2:
+        first = "The forecasts ordered the symbols better than chance, but not by enough to be sure of a profit after costs."
+    else:
+        first = "No edge was found: the forecasts do not order the symbols better than chance would."
+    better = [
+        name for name, f in figures.items() if name != "strategy" and (f["sharpe"] or 0) > (strategy["sharpe"] or 0)
+    ]
+    second = (
+        f"By Sharpe ratio, {' and '.join(better)} did better." if better else "It beat the plain books by Sharpe ratio."
+    )
+    return [first, second]

@@ -1,0 +1,40 @@
+"""``aiquant train``: a walk-forward of forecasts, and a final model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aiquant.cli import options, summary
+from aiquant.cli.console import Console
+from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: aiquant train xgboost --set labels.horizon=10")(train)
+
+
+def train(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="Forecaster; default: the setting learning.model.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train by purged walk-forward; forecasts out of sample go to the lake, models and manifest to the run's folder."""
+    from aiquant.jobs import train as job
+
+    console = Console(as_json)
+    done = job.train(options.workspace(workspace, told, learning__model=model), console.journal)
+    judged = done.study.judgement.to_dict()
+    answer = {
+        "run_id": done.run_id,
+        "folder": done.folder,
+        "rank_ic": judged["rank_ic"]["mean"],
+        "rank_ic_t": judged["rank_ic"]["t"],
+        "forecasts": done.manifest["results"]["forecasts"],
+        "judgement": judged,
+    }
+    console.answer(answer, summary.forecasts(judged), f"Run {done.run_id}. Next: aiquant backtest, then aiquant report")

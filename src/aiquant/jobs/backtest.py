@@ -1,0 +1,202 @@
+"""Forecasts of a run, or a file of weights → an account, and the plain books it has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from aiquant import schemas
+from aiquant.calendars import Sessions
+from aiquant.errors import DataError, MissingError
+from aiquant.jobs import manifest, tables
+from aiquant.jobs.journal import Journal
+from aiquant.jobs.pipeline import read, sessions_of
+from aiquant.jobs.workspace import Workspace, write_json
+from aiquant.settings import Settings
+
+if TYPE_CHECKING:
+    from aiquant.backtest.engine import Result
+
+STRATEGY = "strategy"
+BASELINES = ("equal weight", "buy and hold")
+
+
+@dataclass
+class Backtested:
+    """What a backtest gave.
+
+    Attributes
+    ----------
+    figures
+        For the strategy and each baseline the figures of :mod:`aiquant.backtest.statistics`.
+    digest
+        Digest of the strategy's equity.
+    """
+
+    figures: dict[str, dict[str, Any]]
+    conventions: dict[str, str]
+    notes: list[str]
+    digest: str
+    run_id: str | None = None
+    bankrupt: date | None = None
+    out: Path | None = None
+    equity: dict[str, pa.Table] = field(default_factory=dict, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the curves, for JSON."""
+        return {name: value for name, value in vars(self).items() if name != "equity"}
+
+
+def of_run(workspace: Workspace, journal: Journal, run_id: str, out: Path | None = None) -> Backtested:
+    """Trade the out-of-sample forecasts of a run; write weights, fills and equity to the lake.
+
+    Raises
+    ------
+    MissingError
+        When the run has no forecasts.
+    """
+    settings = workspace.settings
+    folder = workspace.run_folder(run_id)
+    with journal.station("signals and weights") as station:
+        inputs = read(workspace.lake, settings)
+        weights = weights_of(workspace, settings, run_id)
+        station.rows = weights.num_rows
+    with journal.station("backtest") as station:
+        results = simulate(settings, weights, inputs.newest, inputs.sessions, inputs.actions)
+        done = summed_up(results, inputs.sessions, settings)
+        done.run_id = run_id
+        lake = workspace.lake
+        lake.replace(schemas.TARGET_WEIGHTS, weights, {"run_id": run_id})
+        lake.replace(schemas.FILLS, _named(results[STRATEGY].fills, run_id), {"run_id": run_id})
+        for name, result in results.items():
+            key = run_id if name == STRATEGY else f"{run_id}:{name}"
+            lake.replace(schemas.EQUITY, _named(result.equity, key), {"run_id": key})
+        station.rows = results[STRATEGY].fills.num_rows
+        station.note = "fills of the strategy"
+    write_json(folder / "backtest.json", {**_plain(done), "origin": manifest.origin(settings)})
+    _write_out(done, out)
+    return done
+
+
+def of_file(
+    settings: Settings,
+    journal: Journal,
+    weights: Path,
+    bars: Path | None,
+    workspace: Workspace | None,
+    out: Path | None,
+) -> Backtested:
+    """Trade a file of weights (``date, symbol, weight``) on a file of bars, or on the bars of the workspace.
+
+    Raises
+    ------
+    MissingError
+        When there are neither.
+    """
+    from aiquant.sources import files
+
+    with journal.station("read") as station:
+        told = files.read_weights(weights)
+        rows, sessions, actions = _bars(settings, journal, bars, workspace)
+        station.rows = rows.num_rows
+    with journal.station("backtest") as station:
+        results = simulate(settings, told, rows, sessions, actions)
+        done = summed_up(results, sessions, settings)
+        station.rows = results[STRATEGY].fills.num_rows
+        station.note = "fills"
+    _write_out(done, out)
+    if out is not None:
+        made = {**_plain(done), **manifest.origin(settings), "weights": str(weights), "bars": str(bars or "lake")}
+        write_json(out.with_name(out.name + ".manifest.json"), made)
+    return done
+
+
+def weights_of(workspace: Workspace, settings: Settings, run_id: str) -> pa.Table:
+    """Target weights from the out-of-sample forecasts of a run."""
+    from aiquant.portfolio import weights
+
+    forecasts = workspace.lake.read(schemas.FORECASTS, where=(pl.col("run_id") == run_id) & (pl.col("fold") >= 0))
+    if not forecasts.num_rows:
+        raise MissingError(f"the lake holds no forecasts of run {run_id}", "make them with: aiquant train")
+    return weights.from_forecasts(forecasts, settings.portfolio, settings.labels.horizon, run_id)
+
+
+def simulate(
+    settings: Settings, weights: pa.Table, bars: pa.Table, sessions: Sessions, actions: pa.Table | None
+) -> dict[str, Result]:
+    """The strategy, and the baselines over the same sessions with the same costs; the strategy comes first."""
+    from aiquant.backtest import baselines, engine
+
+    if not weights.num_rows:
+        raise DataError("there are no target weights to trade", "give at least one date with a weight")
+    account = settings.backtest
+    main = engine.run(weights, bars, sessions, account, run_id=STRATEGY, actions=actions)
+    first, last = main.equity["date"][0].as_py(), main.equity["date"][-1].as_py()
+    every = settings.portfolio.rebalance or settings.labels.horizon
+    books = {
+        "equal weight": baselines.equal_weight(bars, first, last, every),
+        "buy and hold": baselines.buy_and_hold(bars, first, last),
+    }
+    results = {STRATEGY: main}
+    for name, book in books.items():
+        results[name] = engine.run(book, bars, sessions, account, run_id=name, actions=actions, last=last)
+    return results
+
+
+def _bars(
+    settings: Settings, journal: Journal, path: Path | None, workspace: Workspace | None
+) -> tuple[pa.Table, Sessions, pa.Table | None]:
+    if path is not None:
+        from aiquant.sources import files
+
+        batches = list(files.read_bars(path, settings.data))
+        rows = pa.concat_tables([batch.rows for batch in batches])
+        bad = sum(batch.letters.num_rows for batch in batches)
+        if bad:
+            journal.note(
+                f"{bad:,} bad row(s) of {path} were left out; take the file in with `aiquant ingest` to see them"
+            )
+        return rows, sessions_of(rows, settings.data.calendar), None
+    if workspace is None:
+        raise MissingError("there are no bars to trade on", "name a file with --bars, or a workspace with --workspace")
+    inputs = read(workspace.lake, settings)
+    return inputs.newest, inputs.sessions, inputs.actions
+
+
+def summed_up(results: dict[str, Result], sessions: Sessions, settings: Settings) -> Backtested:
+    """The figures of an account and its baselines."""
+    from aiquant.backtest import statistics
+    from aiquant.lake.digests import digest
+
+    rate = settings.backtest.risk_free
+    figures = {name: statistics.summarise(r.equity, sessions.per_year, rate).to_dict() for name, r in results.items()}
+    main = results[STRATEGY]
+    return Backtested(
+        figures=figures,
+        conventions=main.conventions,
+        notes=list(main.notes),
+        digest=digest(main.equity.drop_columns(["run_id"])),
+        bankrupt=main.bankrupt,
+        equity={name: result.equity for name, result in results.items()},
+    )
+
+
+def _named(rows: pa.Table, run_id: str) -> pa.Table:
+    at = rows.column_names.index("run_id")
+    return rows.set_column(at, rows.schema.field(at), pa.repeat(pa.scalar(run_id), rows.num_rows))
+
+
+def _plain(done: Backtested) -> dict[str, Any]:
+    told = done.to_dict()
+    return {**told, "out": None if done.out is None else str(done.out)}
+
+
+def _write_out(done: Backtested, out: Path | None) -> None:
+    if out is not None:
+        tables.write(done.equity[STRATEGY].select(["date", "equity"]), out)
+        done.out = out

@@ -1,0 +1,203 @@
+"""Rows of a source → checks → lake; what breaks an invariant → dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from aiquant import calendars, schemas
+from aiquant.errors import DataError, UsageError
+from aiquant.jobs.journal import Journal
+from aiquant.jobs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from aiquant.sources.base import Batch
+
+
+@dataclass
+class Ingested:
+    """What an ingest did.
+
+    Attributes
+    ----------
+    rows
+        Good rows that the source held, whether they were new or not.
+    inserted, revised, unchanged
+        What became of them in the lake.
+    dead_letters
+        Rows that were set aside.
+    reasons
+        Their reasons, with how often each occurred.
+    findings
+        What the checks of quality saw, by kind.
+    """
+
+    table: str
+    source: str
+    rows: int = 0
+    inserted: int = 0
+    revised: int = 0
+    unchanged: int = 0
+    dead_letters: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    findings: dict[str, int] = field(default_factory=dict)
+    symbols: int = 0
+    first: str | None = None
+    last: str | None = None
+    version: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def bars(
+    workspace: Workspace,
+    journal: Journal,
+    source: str = "sample",
+    path: Path | None = None,
+    columns: dict[str, str] | None = None,
+    layout: str | None = None,
+    strict: bool = False,
+) -> Ingested:
+    """Take bars of a source into the lake.
+
+    Parameters
+    ----------
+    source
+        ``sample``, ``files``, or the name of a plug-in.
+    path, columns, layout
+        For ``files``: where they are, which column is which, and whether the form is ``long`` or ``wide``.
+    strict
+        Refuse the whole source at its first bad row.
+
+    Raises
+    ------
+    AiquantError
+        When the source cannot be read, or ``strict`` and a row is bad.
+    """
+    data = workspace.settings.data
+    with journal.station(f"ingest {source}") as station:
+        parts: list[pa.Table] = []
+        done = Ingested("bars", source)
+        letters: list[pa.Table] = []
+        for batch in _batches(source, path, data, columns, layout, strict):
+            parts.append(batch.rows)
+            letters.append(batch.letters)
+            _remember(batch.notes, done, journal)
+            journal.progress(f"ingest {source}")(sum(len(p) for p in parts), None)
+        rows = pa.concat_tables(parts) if parts else schemas.BARS.schema.empty_table()
+        findings = schemas.FINDINGS.schema.empty_table()
+        if data.screen and rows.num_rows:
+            rows, screened, findings = _screen(rows, data.calendar, source)
+            letters.append(screened)
+            if strict and screened.num_rows:
+                first = screened.slice(0, 1).to_pylist()[0]
+                raise DataError(f"{first['place']}: {first['reason']}", "leave out --strict to set bad rows aside")
+        bad = pa.concat_tables(letters) if letters else schemas.DEAD_LETTERS.schema.empty_table()
+        _write(workspace, schemas.BARS, rows, bad, findings, done)
+        station.rows = done.rows
+    _warn_of_nothing(done, journal)
+    return done
+
+
+def actions(workspace: Workspace, journal: Journal, path: Path, columns: dict[str, str] | None = None) -> Ingested:
+    """Take splits, dividends and delistings of a file into ``corporate_actions``."""
+    from aiquant.sources import files
+
+    batch = files.read_actions(path, workspace.settings.data, columns=columns)
+    return _take(workspace, journal, schemas.CORPORATE_ACTIONS, batch)
+
+
+def universe(workspace: Workspace, journal: Journal, path: Path, columns: dict[str, str] | None = None) -> Ingested:
+    """Take the members of a universe, from when to when, of a file into ``universe``."""
+    from aiquant.sources import files
+
+    batch = files.read_universe(path, workspace.settings.data, columns=columns)
+    return _take(workspace, journal, schemas.UNIVERSE, batch)
+
+
+def _take(workspace: Workspace, journal: Journal, table: schemas.Table, batch: Batch) -> Ingested:
+    with journal.station(f"ingest {table.name}") as station:
+        done = Ingested(table.name, "files")
+        _remember(batch.notes, done, journal)
+        _write(workspace, table, batch.rows, batch.letters, schemas.FINDINGS.schema.empty_table(), done)
+        station.rows = done.rows
+    return done
+
+
+def _batches(
+    source: str,
+    path: Path | None,
+    data: Any,
+    columns: dict[str, str] | None,
+    layout: str | None,
+    strict: bool,
+) -> Iterator[Batch]:
+    from aiquant.sources import files, sample
+
+    if source == "files":
+        if path is None:
+            raise UsageError(
+                "ingest from files needs a path", "say: aiquant ingest bars --source files --path prices.csv"
+            )
+        yield from files.read_bars(path, data, columns=columns, layout=layout, strict=strict)
+    elif source == "sample":
+        yield sample.read_bars(data)
+    else:
+        from aiquant.sources import base
+
+        yield from base.find(source).read_bars(data)
+
+
+def _screen(rows: pa.Table, calendar: str, source: str) -> tuple[pa.Table, pa.Table, pa.Table]:
+    import pyarrow.compute as pc
+
+    from aiquant.lake import quality
+
+    span = pc.min_max(rows["date"]).as_py()
+    screened = quality.screen(rows, calendars.sessions(calendar, span["min"], span["max"]), source)
+    return screened.rows, screened.letters, screened.findings
+
+
+def _write(
+    workspace: Workspace, table: schemas.Table, rows: pa.Table, bad: pa.Table, findings: pa.Table, done: Ingested
+) -> None:
+    """Dead letters first: a row is never in neither place, whenever the process dies."""
+    if bad.num_rows:
+        workspace.lake.write(schemas.DEAD_LETTERS, bad)
+    if findings.num_rows:
+        workspace.lake.write(schemas.FINDINGS, findings)
+    if rows.num_rows:
+        written = workspace.lake.write(table, rows)
+        done.inserted, done.revised, done.unchanged = written.inserted, written.revised, written.unchanged
+        done.version = written.version
+    done.rows, done.dead_letters = rows.num_rows, bad.num_rows
+    done.reasons = _count(bad["reason"])
+    done.findings = _count(findings["kind"])
+    if rows.num_rows:
+        import pyarrow.compute as pc
+
+        done.symbols = pc.count_distinct(rows["symbol"]).as_py()
+        if "date" in rows.column_names:
+            span = pc.min_max(rows["date"]).as_py()
+            done.first, done.last = span["min"].isoformat(), span["max"].isoformat()
+
+
+def _count(values: pa.ChunkedArray) -> dict[str, int]:
+    counted = {pair["values"]: pair["counts"] for pair in values.value_counts().to_pylist()}
+    return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _remember(notes: Iterable[str], done: Ingested, journal: Journal) -> None:
+    for note in notes:
+        if note not in done.notes:
+            done.notes.append(note)
+        journal.note(note)
+
+
+def _warn_of_nothing(done: Ingested, journal: Journal) -> None:
+    if not done.rows:
+        done.notes.append("no good row came in")
+        journal.note("no good row came in")

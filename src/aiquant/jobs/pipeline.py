@@ -1,0 +1,227 @@
+"""The way from bars to forecasts, in a few lines that read like the map.
+
+:class:`Pipeline` is what training, ``check leakage`` and ``reproduce`` all run: one definition of the way. A step can be
+replaced by deriving from it, and the leakage check tells whether the replacement looks ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from aiquant import calendars, schemas
+from aiquant.calendars import Sessions
+from aiquant.errors import DataError, MissingError
+from aiquant.jobs import vintages
+from aiquant.settings import Settings
+
+if TYPE_CHECKING:
+    from aiquant.features.catalogue import FeatureSet
+    from aiquant.lake import Lake
+    from aiquant.learning.forecasters import Forecaster
+    from aiquant.learning.panel import Panel
+    from aiquant.learning.splits import Fold
+    from aiquant.learning.training import Trained
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All data that research reads, at stated versions.
+
+    Attributes
+    ----------
+    bars
+        All versions of the bars of one interval.
+    actions, universe
+        All versions of corporate actions, and the members of the universe that is asked for; None where there are none.
+    sessions
+        Sessions from the first to the last bar.
+    versions
+        Delta version of each table; None for a table that is not there.
+    """
+
+    bars: pa.Table
+    actions: pa.Table | None
+    universe: pa.Table | None
+    sessions: Sessions
+    versions: dict[str, int | None]
+
+    def known_at(self, moment: datetime) -> Inputs:
+        """What a reader at ``moment`` (UTC) could have seen.
+
+        Raises
+        ------
+        DataError
+            When no bar was known by then.
+        """
+        bars = vintages.known_at(self.bars, moment)
+        cut = {
+            name: None if rows is None else vintages.known_at(rows, moment)
+            for name, rows in (("actions", self.actions), ("universe", self.universe))
+        }
+        return replace(self, bars=bars, sessions=sessions_of(bars, self.sessions.calendar), **cut)
+
+    @cached_property
+    def newest(self) -> pa.Table:
+        """The newest version of each bar."""
+        return vintages.newest(self.bars)
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether prices have to be adjusted here: as traded, with a table of actions."""
+        return self.actions is not None and self.actions.num_rows > 0
+
+
+def sessions_of(bars: pa.Table, calendar: str) -> Sessions:
+    """Sessions from the first to the last bar.
+
+    Raises
+    ------
+    DataError
+        When there is no bar.
+    """
+    import pyarrow.compute as pc
+
+    if not bars.num_rows:
+        raise DataError("there is no bar to work with", "take bars in with: aiquant ingest bars")
+    span = pc.min_max(bars["date"]).as_py()
+    return calendars.sessions(calendar, span["min"], span["max"])
+
+
+def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None = None) -> Inputs:
+    """Read what research needs; ``versions`` asks for the tables as they were.
+
+    Raises
+    ------
+    MissingError
+        When there are no bars, or the universe that the settings name is not there.
+    """
+    asked = versions or {
+        table.name: lake.version(table) for table in (schemas.BARS, schemas.CORPORATE_ACTIONS, schemas.UNIVERSE)
+    }
+    bars = lake.read(
+        schemas.BARS, where=pl.col("interval") == settings.data.interval, version=asked["bars"], history=True
+    )
+    if not bars.num_rows:
+        raise MissingError(
+            f"the lake holds no bar of interval {settings.data.interval}", "take bars in with: aiquant ingest bars"
+        )
+    actions = members = None
+    if asked["corporate_actions"] is not None:
+        actions = lake.read(schemas.CORPORATE_ACTIONS, version=asked["corporate_actions"], history=True)
+    if settings.data.universe is not None:
+        members = _members(lake, settings.data.universe, asked["universe"])
+    return Inputs(bars, actions, members, sessions_of(bars, settings.data.calendar), asked)
+
+
+def _members(lake: Lake, name: str, version: int | None) -> pa.Table:
+    rows = None
+    if version is not None:
+        rows = lake.read(schemas.UNIVERSE, where=pl.col("universe") == name, version=version, history=True)
+    if rows is None or not rows.num_rows:
+        raise MissingError(
+            f"setting data.universe: the lake has no universe named {name!r}",
+            "take it in with: aiquant ingest universe",
+        )
+    return rows
+
+
+class Pipeline:
+    """From inputs to forecasts; each step may be replaced in a derived class."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def feature_set(self) -> FeatureSet:
+        """The features that the settings name."""
+        from aiquant.features import catalogue
+
+        return catalogue.get(self.settings.features.set)
+
+    def features(self, inputs: Inputs) -> pa.Table:
+        """Features of every bar, each with the versions known at its own time."""
+        from aiquant.features import engine
+
+        return vintages.point_in_time(
+            inputs.bars,
+            lambda bars: engine.compute(
+                self.feature_set,
+                bars,
+                inputs.sessions,
+                actions=inputs.actions,
+                qlib_compat=self.settings.features.qlib_compat,
+            ),
+            clock="event_time",
+            sessions=inputs.sessions,
+            lookback=self.feature_set.lookback,
+        )
+
+    def labels(self, inputs: Inputs) -> pa.Table:
+        """Forward returns, each with the versions known when it ended."""
+        from aiquant.features import labels
+
+        horizon = self.settings.labels.horizon
+        return vintages.point_in_time(
+            inputs.bars,
+            lambda bars: labels.forward_returns(
+                bars, inputs.sessions, horizon, fill=self.settings.backtest.fill, actions=inputs.actions
+            ),
+            clock="label_end",
+            sessions=inputs.sessions,
+            lookback=horizon + 2,
+        )
+
+    def universe(self, inputs: Inputs) -> pa.Table | None:
+        """Members of the universe, from when to when; None when every symbol with a bar counts."""
+        return inputs.universe
+
+    def panel(self, features: pa.Table, labels: pa.Table, universe: pa.Table | None) -> Panel:
+        """Features and labels side by side."""
+        from aiquant.learning import panel
+
+        return panel.build(features, labels, target=self.settings.labels.target, universe=universe)
+
+    def folds(self, panel: Panel) -> list[Fold]:
+        """Purged walk-forward folds."""
+        from aiquant.learning import splits
+
+        return splits.walk_forward(panel, self.settings.learning)
+
+    def train(
+        self, panel: Panel, folds: list[Fold], run_id: str, progress: Callable[[int, int], None] | None = None
+    ) -> Trained:
+        """Fit on each fold's training rows and forecast its test rows."""
+        from aiquant.learning import training
+
+        learning = self.settings.learning
+        return training.walk_forward(
+            panel, folds, self.make, run_id=run_id, seed=learning.seed, threads=learning.threads, progress=progress
+        )
+
+    def make(self) -> Forecaster:
+        """A forecaster that is not fitted yet."""
+        from aiquant.learning import forecasters
+
+        return forecasters.create(self.settings.learning.model, self.settings)
+
+
+def describe(inputs: Inputs) -> dict[str, Any]:
+    """What a reader should know of the data before believing a result made from it."""
+    newest = pl.DataFrame(inputs.newest.select(["symbol", "adjustment", "source", "open", "date"]))
+    return {
+        "sources": sorted(newest["source"].unique()),
+        "adjustment": sorted(newest["adjustment"].unique()),
+        "symbols": newest["symbol"].n_unique(),
+        "rows": newest.height,
+        "first": newest["date"].min(),
+        "last": newest["date"].max(),
+        "closes_only": bool(newest["open"].is_null().all()),
+        "survivorship_free": inputs.universe is not None,
+    }

@@ -1,0 +1,88 @@
+"""The final model of a run → forecasts for the newest decision, or for any date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from aiquant import schemas
+from aiquant.errors import DataError
+from aiquant.jobs import features as feature_job
+from aiquant.jobs import tables
+from aiquant.jobs.journal import Journal
+from aiquant.jobs.pipeline import Pipeline, read
+from aiquant.jobs.train import FINAL
+from aiquant.jobs.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Forecasts of one decision date, the highest first."""
+
+    run_id: str
+    model: str
+    date: date
+    horizon: int
+    in_sample: bool
+    forecasts: list[tuple[str, float]]
+    out: Path | None = None
+
+
+def predict(
+    workspace: Workspace, journal: Journal, run_id: str, day: date | None = None, out: Path | None = None
+) -> Predicted:
+    """Forecast every symbol that has a bar on ``day`` (default: the newest) with the final model of a run.
+
+    Raises
+    ------
+    DataError
+        When no bar lies on that day, or the model's file was changed.
+    """
+    from aiquant.learning import forecasters, training
+
+    folder = workspace.run_folder(run_id)
+    pipeline = Pipeline(workspace.settings)
+    inputs = read(workspace.lake, workspace.settings)
+    rows = feature_job.current(workspace, journal, pipeline, inputs)
+    with journal.station("predict") as station:
+        model = forecasters.load(folder / "models" / FINAL)
+        panel = pipeline.panel(rows, schemas.LABELS.schema.empty_table(), pipeline.universe(inputs))
+        asked = np.datetime64(day) if day is not None else panel.dates.max()
+        chosen = np.flatnonzero(panel.dates == asked)
+        if not len(chosen):
+            raise DataError(
+                f"no symbol has a bar on {asked}", f"the bars reach from {panel.dates.min()} to {panel.dates.max()}"
+            )
+        forecasts = training.predict(panel, model, run_id=run_id, rows=chosen)
+        _keep(workspace, forecasts, run_id)
+        station.rows = forecasts.num_rows
+    if out is not None:
+        tables.write(forecasts, out)
+    ordered = forecasts.sort_by([("forecast", "descending"), ("symbol", "ascending")])
+    pairs = list(zip(ordered["symbol"].to_pylist(), ordered["forecast"].to_pylist(), strict=True))
+    moment: date = asked.astype("datetime64[D]").item()
+    return Predicted(
+        run_id, model.name, moment, workspace.settings.labels.horizon, _in_sample(workspace, run_id, moment), pairs, out
+    )
+
+
+def _keep(workspace: Workspace, forecasts: pa.Table, run_id: str) -> None:
+    """Beside the forecasts out of sample, told apart by their fold (−1)."""
+    workspace.lake.write(schemas.FORECASTS, forecasts)
+
+
+def _in_sample(workspace: Workspace, run_id: str, day: date) -> bool:
+    """Whether the final model may have been trained on the label of that day."""
+    from aiquant.jobs.workspace import read_json
+
+    last = date.fromisoformat(read_json(workspace.run_folder(run_id) / "manifest.json")["about"]["last"])
+    if day > last:
+        return False
+    from aiquant import calendars
+
+    between = calendars.sessions(workspace.settings.data.calendar, day, last)
+    return len(between) - 1 > workspace.settings.labels.horizon

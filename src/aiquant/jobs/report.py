@@ -1,0 +1,175 @@
+"""Everything a run left on disk → one HTML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from aiquant import schemas
+from aiquant.backtest.story import FoldSpans, Source, Station, Story, Track
+from aiquant.errors import MissingError
+from aiquant.jobs.backtest import BASELINES, STRATEGY
+from aiquant.jobs.journal import Journal
+from aiquant.jobs.workspace import Workspace, read_json, write_json, write_text
+
+SURVIVORS = "survivors only: symbols that vanished are not in it, so results look better than life"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The report of a run."""
+
+    run_id: str
+    report: Path
+
+
+def report(
+    workspace: Workspace, journal: Journal, run_id: str, out: Path | None = None, png: Path | None = None
+) -> Reported:
+    """Write the tearsheet of a run.
+
+    Raises
+    ------
+    MissingError
+        When the run was not backtested.
+    """
+    from aiquant.backtest import tearsheet
+
+    path = out or workspace.run_folder(run_id) / "report.html"
+    with journal.station("report") as station:
+        told = story(workspace, run_id)
+        write_text(path, tearsheet.render(told))
+        if png is not None:
+            tearsheet.write_png(told, png)
+        station.note = str(path)
+    return Reported(run_id, path)
+
+
+def story(workspace: Workspace, run_id: str) -> Story:
+    """What the tearsheet of a run tells."""
+    folder = workspace.run_folder(run_id)
+    if not (folder / "backtest.json").is_file():
+        raise MissingError(f"run {run_id} was not backtested", f"do it with: aiquant backtest --run {run_id}")
+    told = read_json(folder / "manifest.json")
+    traded = read_json(folder / "backtest.json")
+    folds = read_json(folder / "folds.json")
+    about = told["about"]
+    learning = told["settings"]["learning.model"]
+    stations = read_json(folder / "stations.json") if (folder / "stations.json").is_file() else {"stations": []}
+    return Story(
+        title=f"{told['settings']['name']}: {learning} on {about['symbols']} symbols",
+        run_id=run_id,
+        made_at=datetime.now(UTC),
+        strategies=_tracks(workspace, run_id, traded),
+        description=_description(told),
+        sources=[_source(name, about) for name in about["sources"]],
+        judgement=_judgement(folder),
+        verdict=_optional(folder / "verdict.json"),
+        leakage=_leakage(_optional(folder / "leakage.json")),
+        conventions=traded["conventions"],
+        stations=[Station(s["name"], s["rows"], s["seconds"]) for s in stations["stations"]],
+        folds=[_spans(fold, told["settings"]["learning.embargo"]) for fold in folds["folds"]],
+        importance=folds["importance"],
+        manifest={**told["data"], **{name: told[name] for name in _MANIFEST}},
+        notes=traded["notes"],
+        fills=workspace.lake.read(schemas.FILLS, where={"run_id": run_id}),
+    )
+
+
+_MANIFEST = ("code", "features", "settings_hash", "seed", "libraries", "python", "platform", "created", "settings")
+
+
+def remember_stations(workspace: Workspace, journal: Journal, run_id: str) -> None:
+    """Keep what each station of a run took, for its report."""
+    stations = [
+        {"name": s.name, "rows": s.rows, "seconds": round(s.seconds, 3), "peak_mib": s.peak_mib}
+        for s in journal.stations
+    ]
+    write_json(workspace.run_folder(run_id) / "stations.json", {"stations": stations})
+
+
+def _tracks(workspace: Workspace, run_id: str, traded: dict[str, Any]) -> dict[str, Track]:
+    tracks = {}
+    for name in (STRATEGY, *BASELINES):
+        key = run_id if name == STRATEGY else f"{run_id}:{name}"
+        equity = workspace.lake.read(schemas.EQUITY, where={"run_id": key})
+        if equity.num_rows:
+            tracks[name.capitalize()] = Track(equity, traded["figures"].get(name))
+    return tracks
+
+
+def _description(told: dict[str, Any]) -> str:
+    settings, features = told["settings"], told["features"]
+    target = {"rank": "the rank", "return": "the return", "excess": "the return above the average"}
+    return (
+        f"{settings['learning.model']} forecasts {target[settings['labels.target']]} of each symbol over the next "
+        f"{settings['labels.horizon']} sessions from {features['count']} features (set {features['set']}), trained anew "
+        f"for each year on the years before it. The forecasts are held {settings['portfolio.rule']}: "
+        f"{100 * settings['portfolio.quantile']:g} % of the universe on a side."
+    )
+
+
+def _source(name: str, about: dict[str, Any]) -> Source:
+    free = about["survivorship_free"]
+    closes = "; closes only" if about["closes_only"] else ""
+    return Source(
+        name=name,
+        survivorship="members from–to, as of each date" if free else SURVIVORS if name == "sample" else _UNKNOWN,
+        adjustment=", ".join(about["adjustment"]),
+        detail=f"{about['symbols']} symbols, {about['rows']:,} bars, {about['first']} to {about['last']}{closes}",
+        survivors_only=not free and name == "sample",
+    )
+
+
+_UNKNOWN = "not known: no universe with members from–to is set, every symbol with bars counts"
+
+
+def _judgement(folder: Path) -> dict[str, Any]:
+    told = read_json(folder / "judgement.json")
+    daily = pl.DataFrame(pq.read_table(folder / "judgement_daily.parquet"))
+    names = ("lowest fifth", "second", "third", "fourth", "highest fifth")
+    return {
+        "rank_ic": told["rank_ic"]["mean"],
+        "rank_ic_t": told["rank_ic"]["t"],
+        "icir": told["icir"],
+        "dates": told["dates"],
+        "breadth": told["breadth"],
+        "horizon": told["horizon"],
+        "by_year": {int(row["year"]): row["rank_ic"] for row in told["by_year"]},
+        "daily": dict(daily.select("date", "rank_ic").iter_rows()),
+        "quantiles": dict(zip(names, told["quantiles"], strict=False)),
+    }
+
+
+def _leakage(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    if told is None:
+        return None
+    checks = []
+    for what in ("features", "labels", "forecasts", "splits"):
+        same = [c for c in told["comparisons"] if c["what"] == what]
+        bad = [c for c in same if c["differing"]]
+        values = sum(c["compared"] for c in same)
+        why = bad[0]["example"] if bad else f"{values:,} values, none changes when the future is cut off"
+        checks.append({"name": what, "passed": not bad, "why": why})
+    return {"passed": told["passed"], "checks": checks}
+
+
+def _spans(fold: dict[str, Any], embargo: int) -> FoldSpans:
+    train = (_day(fold["train_start"]), _day(fold["train_end"]))
+    test = (_day(fold["test_start"]), _day(fold["test_end"]))
+    gap = (train[1] + timedelta(days=1), test[0] - timedelta(days=1))
+    whole = gap if gap[0] <= gap[1] else None
+    return FoldSpans(fold["fold"], train, test, purge=whole)
+
+
+def _day(text: str) -> date:
+    return datetime.fromisoformat(text).date()
+
+
+def _optional(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None

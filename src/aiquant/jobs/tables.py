@@ -1,0 +1,58 @@
+"""Arrow tables to files that a user names: the ending says the form."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+from aiquant.errors import Unreachable, UsageError
+
+
+def write(rows: pa.Table, path: Path) -> None:
+    """Write ``rows`` to ``path``: ``.parquet``, ``.csv``, or ``.arrow`` (also ``.feather``, ``.ipc``).
+
+    The file appears whole or not at all.
+
+    Raises
+    ------
+    UsageError
+        When the ending is none of these.
+    Unreachable
+        When the folder cannot be written, or the disk is full.
+    """
+    writer = _writers().get(path.suffix.lower())
+    if writer is None:
+        raise UsageError(f"{path}: the ending {path.suffix!r} is not known", "use .parquet, .csv or .arrow")
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            writer(rows, half)
+            os.replace(half, path)
+        finally:
+            half.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unreachable(
+            f"{path}: cannot be written: {error.strerror or error}", "make room, or name another folder"
+        ) from error
+
+
+def _writers() -> dict[str, Callable[[pa.Table, Path], None]]:
+    def parquet(rows: pa.Table, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        pq.write_table(rows, path, compression="zstd")
+
+    def csv(rows: pa.Table, path: Path) -> None:
+        import pyarrow.csv as pacsv
+
+        pacsv.write_csv(rows, path)
+
+    def arrow(rows: pa.Table, path: Path) -> None:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as stream:
+            stream.write_table(rows)
+
+    return {".parquet": parquet, ".csv": csv, ".arrow": arrow, ".feather": arrow, ".ipc": arrow}

@@ -1,0 +1,173 @@
+"""Bars of the lake → a walk-forward of forecasts out of sample, a final model, and the manifest of both."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from aiquant import schemas
+from aiquant.errors import Unreachable
+from aiquant.jobs import digests, manifest, tables
+from aiquant.jobs import features as feature_job
+from aiquant.jobs.journal import Journal
+from aiquant.jobs.pipeline import Inputs, Pipeline, describe, read
+from aiquant.jobs.workspace import Workspace, read_json, write_json
+
+if TYPE_CHECKING:
+    from aiquant.learning.forecasters import Forecaster
+    from aiquant.learning.judgement import Judgement
+    from aiquant.learning.panel import Panel
+    from aiquant.learning.training import Trained
+
+FINAL = "final"
+"""Folder of the model that was fitted on all of the history."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a training computed, before anything is written."""
+
+    run_id: str
+    panel: Panel
+    labels: pa.Table
+    trained: Trained
+    final: Forecaster
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A training that is on disk."""
+
+    run_id: str
+    folder: Path
+    manifest: dict[str, Any]
+    study: Study
+
+
+def train(workspace: Workspace, journal: Journal) -> TrainedRun:
+    """Train the forecaster that the settings name; the same data, settings and code give the same run.
+
+    Raises
+    ------
+    MissingError
+        When there are no bars.
+    DataError
+        When there is too little history.
+    """
+    pipeline = Pipeline(workspace.settings)
+    with journal.station("read bars") as station:
+        inputs = read(workspace.lake, workspace.settings)
+        station.rows = inputs.bars.num_rows
+        about = data_version(inputs)
+    features = feature_job.current(workspace, journal, pipeline, inputs)
+    study = compute(pipeline, inputs, features, run_id_of(pipeline, about), journal)
+    with journal.station("write the run") as station:
+        told = _write(workspace, pipeline, inputs, about, study)
+        station.rows = study.trained.forecasts.num_rows
+    return TrainedRun(study.run_id, workspace.runs / study.run_id, told, study)
+
+
+def compute(pipeline: Pipeline, inputs: Inputs, features: pa.Table, run_id: str, journal: Journal) -> Study:
+    """Everything from features to a judgement; writes nothing."""
+    from aiquant.learning import judgement, training
+
+    learning = pipeline.settings.learning
+    with journal.station("labels") as station:
+        labels = pipeline.labels(inputs)
+        panel = pipeline.panel(features, labels, pipeline.universe(inputs))
+        folds = pipeline.folds(panel)
+        station.rows = labels.num_rows
+        station.note = f"{len(folds)} purged folds"
+    name = f"train {learning.model}"
+    with journal.station(name) as station:
+        trained = pipeline.train(panel, folds, run_id, journal.progress(name))
+        final = training.fit_final(panel, pipeline.make, seed=learning.seed, threads=learning.threads)
+        station.rows = trained.forecasts.num_rows
+        station.note = "forecasts out of sample"
+    with journal.station("judge") as station:
+        judged = judgement.judge(trained.forecasts, labels, inputs.sessions)
+        station.note = f"rank IC {judged.rank_ic.mean:+.4f}, t {judged.rank_ic.t:+.2f}"
+    return Study(run_id, panel, labels, trained, final, judged)
+
+
+def data_version(inputs: Inputs) -> dict[str, Any]:
+    """Which data: for each table its Delta version, its rows, and a digest of its content."""
+    from aiquant.lake.digests import digest
+
+    tables = {"bars": inputs.bars, "corporate_actions": inputs.actions, "universe": inputs.universe}
+    return {
+        name: {"version": inputs.versions[name], "rows": rows.num_rows, "digest": digest(rows)[:16]}
+        for name, rows in tables.items()
+        if rows is not None
+    }
+
+
+def run_id_of(pipeline: Pipeline, about: dict[str, Any]) -> str:
+    """A digest of data, settings, feature definitions and code: equal inputs are the same run."""
+    content = {name: table["digest"] for name, table in about.items()}
+    told = [content, pipeline.settings.fingerprint(), pipeline.feature_set.version, digests.of_code()]
+    return f"{pipeline.settings.learning.model}-{digests.of_json(told)[:10]}"
+
+
+def _write(
+    workspace: Workspace, pipeline: Pipeline, inputs: Inputs, about: dict[str, Any], study: Study
+) -> dict[str, Any]:
+    """Forecasts, models, and last the manifest: a run without a manifest does not exist."""
+    from aiquant.lake.digests import digest
+
+    folder = workspace.runs / study.run_id
+    workspace.lake.replace(schemas.FORECASTS, study.trained.forecasts, {"run_id": study.run_id})
+    _save_models(folder / "models", study)
+    write_json(folder / "judgement.json", study.judgement.to_dict())
+    tables.write(study.judgement.daily, folder / "judgement_daily.parquet")
+    write_json(
+        folder / "folds.json",
+        {"folds": study.trained.folds.to_pylist(), "importance": _mean_importance(study.trained.importances)},
+    )
+    told = {
+        "run_id": study.run_id,
+        **manifest.origin(workspace.settings),
+        "data": about,
+        "about": {**describe(inputs), "calendar": inputs.sessions.calendar},
+        "features": {
+            "set": pipeline.feature_set.name,
+            "version": pipeline.feature_set.version,
+            "count": len(study.panel.features),
+        },
+        "results": {
+            "forecasts": {"rows": study.trained.forecasts.num_rows, "digest": digest(study.trained.forecasts)},
+            "rank_ic": study.judgement.rank_ic.mean,
+            "rank_ic_t": study.judgement.rank_ic.t,
+        },
+    }
+    write_json(folder / "manifest.json", told)
+    return read_json(folder / "manifest.json")
+
+
+def _save_models(folder: Path, study: Study) -> None:
+    """All models beside the old ones, then in their place."""
+    half = folder.with_name(f".models.{os.getpid()}")
+    try:
+        shutil.rmtree(half, ignore_errors=True)
+        for number, model in study.trained.models.items():
+            model.save(half / f"fold_{number:02d}")
+        study.final.save(half / FINAL)
+        shutil.rmtree(folder, ignore_errors=True)
+        half.rename(folder)
+    except OSError as error:
+        raise Unreachable(f"{folder}: cannot be written: {error.strerror}", "make room, and run it again") from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _mean_importance(importances: pa.Table) -> dict[str, float]:
+    import polars as pl
+
+    mean = pl.DataFrame(importances).group_by("feature").agg(pl.col("importance").mean())
+    return dict(mean.sort("importance", "feature", descending=[True, False]).iter_rows())
