@@ -1,0 +1,207 @@
+"""Computes a set of features on bars: the one way in which features are made.
+
+The graph is computed for a few symbols at a time, so that what lies between bars and features stays in the processor's
+cache and memory is little more than the result. Nodes that compare symbols (``CSRank`` …) are the exception: what they
+compare is computed first, chunk by chunk, into one column for all symbols; their result is then read by the following stage.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from aiquant.calendars import Sessions
+from aiquant.features import adjustments, crosssection, elementwise, grid, planning, rolling
+from aiquant.features.catalogue import FeatureSet
+from aiquant.features.expressions import Expression
+from aiquant.schemas import FEATURES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CHUNK_CELLS = 65_536
+"""Cells that are computed at a time; about half a megabyte for each value in between."""
+
+
+def compute(
+    feature_set: FeatureSet,
+    bars: pa.Table,
+    sessions: Sessions,
+    actions: pa.Table | None = None,
+    qlib_compat: bool = False,
+    *,
+    dividends: bool = False,
+    threads: int | None = None,
+) -> pa.Table:
+    """Features of every bar.
+
+    Parameters
+    ----------
+    feature_set
+        From :func:`aiquant.features.catalogue.get`.
+    bars
+        Rows of :data:`aiquant.schemas.BARS` of one interval.
+    sessions
+        The sessions of their exchange, covering all bars.
+    actions
+        Rows of :data:`aiquant.schemas.CORPORATE_ACTIONS`; see :mod:`aiquant.features.adjustments`.
+    qlib_compat
+        Qlib's behaviour where it is a trap (:mod:`aiquant.features.operators`), windows that need one value only.
+    dividends
+        Count dividends in prices as well (total return).
+    threads
+        Threads over chunks of symbols; default: as many as there are cores. The values do not depend on it.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``symbol, date, event_time`` and one float32 column a feature, one row a bar, sorted by symbol and event_time.
+        What has no value is NaN, never null.
+
+    Raises
+    ------
+    DataError
+        When bars are mixed, stand twice or lie outside of the sessions: see :func:`aiquant.features.grid.build`.
+    """
+    laid = adjustments.apply(grid.build(bars, sessions), actions, dividends)
+    roots = [feature.expression for feature in feature_set.features]
+    policy = rolling.Policy(partial=qlib_compat or feature_set.partial_windows, compat=qlib_compat)
+    work = _Work(laid, policy, threads or os.cpu_count() or 1)
+    work.stage_cross_sections(roots)
+    out = np.empty((len(roots), laid.rows.height), dtype=np.float32)
+    work.run(roots, out)
+    columns = laid.rows.select("symbol", "date", "event_time").to_arrow().cast(FEATURES.schema)
+    features = [pa.Array.from_buffers(pa.float32(), len(row), [None, pa.py_buffer(row)]) for row in out]
+    fields = [pa.field(feature.name, pa.float32(), nullable=False) for feature in feature_set.features]
+    return pa.Table.from_arrays([*columns.columns, *features], schema=pa.schema([*FEATURES.schema, *fields]))
+
+
+@dataclass
+class _Work:
+    """One computation: the bars, the policy, and the columns of cross-sections that are ready."""
+
+    laid: grid.Grid
+    policy: rolling.Policy
+    threads: int
+
+    def __post_init__(self) -> None:
+        self.ready: dict[str, NDArray[np.float64]] = {}
+
+    def stage_cross_sections(self, roots: list[Expression]) -> None:
+        """Compute the nodes that compare symbols, each after those that it builds on."""
+        for node in planning.cross_sections(roots):
+            column = np.empty(self.laid.size)
+            self.run([node.args[0]], column[None, :], cells=True)
+            self.ready[node.digest] = crosssection.compute(node.op, column, self.laid)
+
+    def run(self, roots: list[Expression], out: NDArray[Any], cells: bool = False) -> None:
+        """Compute ``roots`` for all symbols.
+
+        Parameters
+        ----------
+        out
+            (roots, rows), or (roots, cells) if ``cells``: filled here.
+        """
+        steps = planning.plan(roots, frozenset(self.ready))
+        chunks = self._chunks()
+        if len(chunks) <= 1 or self.threads == 1:
+            for first, last in chunks:
+                _Chunk(self, first, last).run(steps, roots, out, cells)
+            return
+        with ThreadPoolExecutor(min(self.threads, len(chunks))) as pool:
+            list(pool.map(lambda c: _Chunk(self, *c).run(steps, roots, out, cells), chunks))
+
+    def _chunks(self) -> list[tuple[int, int]]:
+        """Ranges of symbols of about :data:`CHUNK_CELLS` cells."""
+        starts = self.laid.starts
+        ranges: list[tuple[int, int]] = []
+        first = 0
+        while first < len(starts) - 1:
+            last = int(np.searchsorted(starts, starts[first] + CHUNK_CELLS, side="right")) - 1
+            last = min(max(last, first + 1), len(starts) - 1)
+            ranges.append((first, last))
+            first = last
+        return ranges
+
+
+class _Chunk:
+    """Some symbols; holds the values that are still needed."""
+
+    def __init__(self, work: _Work, first: int, last: int) -> None:
+        self.work = work
+        laid = work.laid
+        self.first, self.last = first, last
+        self.begin, self.end = int(laid.starts[first]), int(laid.starts[last])
+        self.rows = slice(int(laid.row_starts[first]), int(laid.row_starts[last]))
+        self.starts = laid.starts[first : last + 1] - self.begin
+        self.cell = laid.cell[self.rows] - self.begin
+        self.whole = len(self.cell) == self.end - self.begin
+        self.values: dict[str, Any] = {}
+        self.heads: dict[int, NDArray[np.int64]] = {}
+
+    def run(self, steps: list[planning.Step], roots: list[Expression], out: NDArray[Any], cells: bool) -> None:
+        with np.errstate(all="ignore"):
+            for step in steps:
+                self._compute(step)
+                for row, digest in step.results:
+                    if cells:
+                        out[row, self.begin : self.end] = self._array(digest)
+                    else:
+                        self._write(out[row, self.rows], digest, roots[row].lookback)
+                for digest in step.finished:
+                    self.values.pop(digest, None)
+
+    def _compute(self, step: planning.Step) -> None:
+        node = step.nodes[0]
+        family = planning.family(node)
+        if node.digest in self.work.ready:
+            self.values[node.digest] = self.work.ready[node.digest][self.begin : self.end]
+        elif family in rolling.ROLLING:
+            series = [self._float64(a.digest) for a in node.args]
+            results = rolling.compute(step.nodes, series, self.starts, step.skip, self.work.policy)
+            self.values.update(zip((n.digest for n in step.nodes), results, strict=True))
+        else:
+            self.values[node.digest] = self._cellwise(node, family)
+
+    def _cellwise(self, node: Expression, family: str) -> Any:
+        if node.op == "field":
+            column = self.work.laid.column(node.name, self.first, self.last)
+            return column.astype(np.float32) if self.work.policy.compat else column
+        if node.op == "constant":
+            return node.numbers[0]
+        if family == "shift":
+            values = self._array(node.args[0].digest)
+            before = elementwise.shift(values, self.starts, int(node.numbers[0]))
+            return before if node.op == "Ref" else values - before
+        base = None if self.work.policy.compat else elementwise.guard(node)
+        guarded = self.values[base.digest] if base is not None else None
+        return elementwise.compute(node, [self.values[a.digest] for a in node.args], guarded, self.work.policy.compat)
+
+    def _array(self, digest: str) -> NDArray[Any]:
+        """A value as an array: a number stands in every cell."""
+        value = np.asarray(self.values[digest])
+        return value if value.ndim else np.full(self.end - self.begin, value)
+
+    def _float64(self, digest: str) -> NDArray[np.float64]:
+        return np.ascontiguousarray(self._array(digest), dtype=np.float64)
+
+    def _write(self, target: NDArray[np.float32], digest: str, lookback: int) -> None:
+        """A finished feature as float32, for the cells that have a bar."""
+        value = self._array(digest)
+        target[:] = value if self.whole else value[self.cell]
+        if not self.work.policy.compat:
+            target[np.isinf(target)] = np.nan
+        if not self.work.policy.partial and lookback:
+            target[self._head(lookback)] = np.nan
+
+    def _head(self, lookback: int) -> NDArray[np.int64]:
+        """Rows that have fewer than ``lookback`` slots of history before them."""
+        if lookback not in self.heads:
+            symbol = np.searchsorted(self.starts, self.cell, side="right") - 1
+            self.heads[lookback] = np.flatnonzero(self.cell - self.starts[symbol] < lookback)
+        return self.heads[lookback]

@@ -1,0 +1,176 @@
+"""Bars → a dense grid: each symbol's sessions from its first bar to its last, laid end to end.
+
+Windows count slots of the exchange calendar, not rows: a session on which a symbol did not trade is a slot without
+values. For daily bars a slot is a session; for intraday bars it is one interval of a session's trading hours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from aiquant.calendars import Sessions
+from aiquant.errors import DataError
+from aiquant.features.operators import FIELDS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MINUTES = {"m": 1, "h": 60}
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The time axis: slots of the calendar in ascending order.
+
+    Attributes
+    ----------
+    opens, closes
+        ``datetime64[us]``, UTC: where each slot begins and ends.
+    """
+
+    opens: NDArray[np.datetime64]
+    closes: NDArray[np.datetime64]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Histories of symbols, end to end.
+
+    Attributes
+    ----------
+    rows
+        The bars, sorted by symbol and event_time: one row each.
+    symbols
+        Their symbols, sorted.
+    starts
+        int64, (symbols + 1,): where each symbol's cells begin.
+    row_starts
+        int64, (symbols + 1,): where each symbol's rows begin.
+    slot
+        int64, (cells,): position of each cell on the time axis.
+    cell
+        int64, (rows,): cell of each bar.
+    slots
+        The time axis.
+    """
+
+    rows: pl.DataFrame
+    symbols: list[str]
+    starts: NDArray[np.int64]
+    row_starts: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    slots: Slots
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return int(self.starts[-1])
+
+    def column(self, name: str, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
+        """A column of the bars on the grid, for the symbols ``first`` to ``last`` (exclusive); NaN where no bar is."""
+        last = len(self.symbols) if last is None else last
+        rows = slice(int(self.row_starts[first]), int(self.row_starts[last]))
+        begin, end = int(self.starts[first]), int(self.starts[last])
+        values = self.rows[name].slice(rows.start, rows.stop - rows.start).cast(pl.Float64).fill_null(np.nan).to_numpy()
+        if len(values) == end - begin:
+            return np.ascontiguousarray(values)
+        grid = np.full(end - begin, np.nan)
+        grid[self.cell[rows] - begin] = values
+        return grid
+
+
+def build(bars: pa.Table, sessions: Sessions) -> Grid:
+    """Lay bars out on the calendar.
+
+    Parameters
+    ----------
+    bars
+        Rows of :data:`aiquant.schemas.BARS` of one interval, in any order.
+    sessions
+        The sessions in which they lie.
+
+    Raises
+    ------
+    DataError
+        When bars of several intervals are mixed, a bar stands twice, or a bar lies outside of the sessions.
+    """
+    wanted = ["symbol", "interval", "date", "event_time", "adjustment", *FIELDS]
+    frame = pl.DataFrame(pl.from_arrow(bars.select([c for c in wanted if c in bars.column_names])))
+    frame = frame.with_columns(pl.lit(None, pl.Float64).alias(f) for f in FIELDS if f not in frame.columns)
+    frame = frame.sort("symbol", "event_time")
+    slot, slots = _slots(frame, sessions)
+    runs = frame["symbol"].rle()
+    lengths = runs.struct.field("len").to_numpy().astype(np.int64)
+    row_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    symbols = runs.struct.field("value").to_list()
+    _refuse_repeats(frame, slot, row_starts)
+    if not symbols:
+        none = np.zeros(0, dtype=np.int64)
+        return Grid(frame, [], np.zeros(1, dtype=np.int64), row_starts, none, none, slots)
+    first, last = slot[row_starts[:-1]], slot[row_starts[1:] - 1]
+    starts = np.concatenate([[0], np.cumsum(last - first + 1)]).astype(np.int64)
+    shift = starts[:-1] - first
+    cell = slot + np.repeat(shift, lengths)
+    on_axis = np.arange(starts[-1], dtype=np.int64) - np.repeat(shift, np.diff(starts))
+    return Grid(frame, symbols, starts, row_starts, on_axis, cell, slots)
+
+
+def _slots(frame: pl.DataFrame, sessions: Sessions) -> tuple[NDArray[np.int64], Slots]:
+    """Slot of each row, and the time axis."""
+    intervals = frame["interval"].unique().to_list()
+    if len(intervals) > 1:
+        raise DataError(
+            f"bars of several intervals are mixed: {', '.join(sorted(intervals))}",
+            "choose one with the setting data.interval",
+        )
+    interval = intervals[0] if intervals else "1d"
+    day = sessions.index_of(frame["date"].to_numpy())
+    _refuse(frame, day < 0, f"on a day that is no session of {sessions.calendar}")
+    if interval.endswith("d"):
+        return day, Slots(sessions.opens, sessions.closes)
+    return _intraday(frame, sessions, day, np.timedelta64(int(interval[:-1]) * _MINUTES[interval[-1]], "m"))
+
+
+def _intraday(
+    frame: pl.DataFrame, sessions: Sessions, day: NDArray[np.int64], step: np.timedelta64
+) -> tuple[NDArray[np.int64], Slots]:
+    us = np.timedelta64(1, "us")
+    width = int(step / us)
+    length = ((sessions.closes - sessions.opens) / us).astype(np.int64)
+    per_session = -(-length // width)
+    first = np.concatenate([[0], np.cumsum(per_session)]).astype(np.int64)
+    moment = frame["event_time"].dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
+    since = ((moment.astype("datetime64[us]") - sessions.opens[day]) / us).astype(np.int64)
+    within = -(-since // width) - 1  # a bar closes at the end of its slot
+    _refuse(frame, (within < 0) | (within >= per_session[day]), f"outside of the trading hours of {sessions.calendar}")
+    of_session = np.repeat(np.arange(len(sessions)), per_session)
+    place = np.arange(first[-1]) - first[of_session]
+    opens = sessions.opens[of_session] + place * step
+    return first[day] + within, Slots(opens, np.minimum(opens + step, sessions.closes[of_session]))
+
+
+def _refuse(frame: pl.DataFrame, bad: NDArray[np.bool_], where: str) -> None:
+    if not bad.any():
+        return
+    row = frame.row(int(np.argmax(bad)), named=True)
+    raise DataError(
+        f"{int(bad.sum())} bar(s) lie {where}, the first is {row['symbol']} on {row['date']} at {row['event_time']}",
+        "set data.calendar to the exchange of these bars, or leave the rows out",
+    )
+
+
+def _refuse_repeats(frame: pl.DataFrame, slot: NDArray[np.int64], row_starts: NDArray[np.int64]) -> None:
+    again = np.diff(slot, prepend=-1) <= 0
+    again[row_starts[:-1]] = False
+    if again.any():
+        row = frame.row(int(np.argmax(again)), named=True)
+        raise DataError(
+            f"{int(again.sum())} bar(s) stand more than once, the first is {row['symbol']} on {row['date']}",
+            "read the bars from the lake, which gives the newest version of each",
+        )

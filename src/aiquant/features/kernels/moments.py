@@ -1,0 +1,212 @@
+"""Sums, means, deviations and straight lines over windows: one pass for all windows of a series."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from aiquant.features.kernels.tables import (
+    CANCELLED,
+    FLAT,
+    QLIB_FLAT,
+    add_aged,
+    clean,
+    count_up,
+    double_sums,
+    levels_for,
+    line_through,
+    longest,
+    window_sum,
+)
+
+KINDS = {"Sum": 0, "Mean": 1, "Count": 2, "Var": 3, "Std": 4, "Slope": 5, "Rsquare": 6, "Resi": 7, "WMA": 8}
+"""Numbers by which :func:`rolling_moments` knows what is asked for."""
+
+SUM, MEAN, COUNT, VAR, STD, SLOPE, RSQUARE, RESI, WMA = range(9)
+
+
+@njit(nogil=True, inline="never")
+def _age_tables(ages, sums, levels, pad, n):  # type: ignore[no-untyped-def]
+    """Row l of ``ages`` becomes Σ age · value over the newest 2**l values; today's age is 0."""
+    ages[0, : pad + n] = 0.0
+    for level in range(1, levels):
+        h = 1 << (level - 1)
+        older = slice(0, pad + n - h)
+        newer = slice(h, pad + n)
+        add_aged(ages[level, newer], ages[level - 1, newer], ages[level - 1, older], sums[level - 1, older], float(h))
+        for j in range(h):
+            ages[level, j] = 0.0
+
+
+@njit(nogil=True, inline="never")
+def _window_ages(ages, sums, w, pad, n, out):  # type: ignore[no-untyped-def]
+    """``out[j]`` becomes Σ age · value over the ``w`` newest values at j."""
+    offset = 0
+    level = 0
+    for j in range(n):
+        out[j] = 0.0
+    while (1 << level) <= w:
+        h = 1 << level
+        if w & h:
+            part = slice(pad - offset, pad - offset + n)
+            add_aged(out[:n], out[:n], ages[level, part], sums[level, part], float(offset))
+            offset += h
+        level += 1
+
+
+@njit(nogil=True, inline="never")
+def _plain(kind, w, least, c, s1, out, skip):  # type: ignore[no-untyped-def]
+    """Sum, mean or count of each window."""
+    n = out.size
+    for j in range(skip, n):
+        valid = c[j + 1] - c[max(0, j + 1 - w)]
+        if kind == COUNT:
+            out[j] = valid
+        elif valid < max(least, 1):
+            out[j] = np.nan
+        elif kind == SUM:
+            out[j] = s1[j]
+        else:
+            out[j] = s1[j] / valid
+
+
+@njit(nogil=True, inline="never")
+def _spread(kind, x, w, least, c, s1, s2, out, skip):  # type: ignore[no-untyped-def]
+    """Sample variance or standard deviation of each window."""
+    n = out.size
+    for j in range(skip, n):
+        valid = c[j + 1] - c[max(0, j + 1 - w)]
+        if valid < max(least, 2):
+            out[j] = np.nan
+            continue
+        centred = s2[j] - s1[j] * s1[j] / valid
+        if not centred > CANCELLED * s2[j]:
+            _, _, centred, _, _, _ = line_through(x, j, w)
+        variance = centred / (valid - 1)
+        out[j] = math.sqrt(variance) if kind == STD else variance
+
+
+@njit(nogil=True, inline="never")
+def _line(kind, x, w, least, compat, c, s1, s2, ages, out, skip):  # type: ignore[no-untyped-def]
+    """Slope, R² or today's residual of the least-squares line through each window."""
+    n = out.size
+    full_sxx = w * (w * w - 1.0) / 12.0
+    full_mean = -(w - 1) / 2.0
+    for j in range(skip, n):
+        valid = c[j + 1] - c[max(0, j + 1 - w)]
+        if valid < max(least, 2):
+            out[j] = np.nan
+            continue
+        again = valid < w
+        level, syy, sxx, sxy, mp = 0.0, 0.0, full_sxx, 0.0, full_mean
+        if not again:
+            level = s1[j] / w
+            sxy = -(ages[j] + full_mean * s1[j])
+            syy = s2[j] - s1[j] * level
+            again = not syy > CANCELLED * s2[j]
+        if again:
+            _, level, syy, sxx, sxy, mp = line_through(x, j, w)
+        slope = sxy / sxx
+        if kind == SLOPE:
+            out[j] = slope
+        elif kind == RESI:
+            out[j] = x[j] - (level - slope * mp)
+        else:
+            flat = QLIB_FLAT if compat else FLAT * math.sqrt(level * level + syy / valid)
+            if math.sqrt(syy / (valid - 1)) <= flat:
+                out[j] = np.nan
+            else:
+                out[j] = min(1.0, slope * sxy / syy)
+
+
+@njit(nogil=True, inline="never")
+def _weighted(x, w, least, compat, c, s1, ages, out, skip):  # type: ignore[no-untyped-def]
+    """Mean with weights that fall by one a slot from the newest; Qlib's weights and division when ``compat``."""
+    n = out.size
+    for j in range(skip, n):
+        have = min(w, j + 1)
+        valid = c[j + 1] - c[j + 1 - have]
+        if valid < max(least, 1):
+            out[j] = np.nan
+        elif compat:
+            total = have * (have - 1) / 2.0
+            out[j] = ((have - 1) * s1[j] - ages[j]) / total / valid if total > 0 else np.nan
+        else:
+            total = w * (w + 1) / 2.0
+            if valid < w:
+                total = 0.0
+                for k in range(have):
+                    if math.isfinite(x[j - k]):
+                        total += w - k
+            out[j] = (w * s1[j] - ages[j]) / total
+
+
+@njit(
+    "void(f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], b1, f8[:, ::1])",
+    nogil=True,
+    cache=True,
+)
+def rolling_moments(x, starts, skip, kinds, windows, least, compat, out):  # type: ignore[no-untyped-def]
+    """All requested moments of one series.
+
+    Parameters
+    ----------
+    x, starts, out
+        See the package. ``out`` has one row per request.
+    skip
+        Leading cells of each history whose results nobody reads; they are left as they are.
+    kinds, windows, least
+        int64, one per request: see :data:`KINDS`, the window in slots, and the fewest values that give a result.
+        Requests with the same window should stand together.
+    compat
+        Qlib's behaviour.
+    """
+    widest = 1
+    squares = False
+    lines = False
+    for r in range(kinds.size):
+        widest = max(widest, windows[r])
+        squares = squares or (kinds[r] >= VAR and kinds[r] <= RESI)
+        lines = lines or kinds[r] >= SLOPE
+    pad = widest
+    most = longest(starts)
+    levels = levels_for(widest)
+    sums = np.empty((levels, pad + most))
+    square_sums = np.empty((levels if squares else 1, pad + most))
+    age_sums = np.empty((levels if lines else 1, pad + most))
+    counts = np.empty(most + 1, dtype=np.int64)
+    s1, s2, ages = np.empty(most), np.empty(most), np.empty(most)
+    for s in range(starts.size - 1):
+        begin, end = starts[s], starts[s + 1]
+        n = end - begin
+        xs = x[begin:end]
+        clean(xs, sums[0], pad)
+        count_up(xs, counts)
+        if squares:
+            for j in range(pad + n):
+                square_sums[0, j] = sums[0, j] * sums[0, j]
+            double_sums(square_sums, levels, pad, n)
+        double_sums(sums, levels, pad, n)
+        if lines:
+            _age_tables(age_sums, sums, levels, pad, n)
+        ready = 0
+        for r in range(kinds.size):
+            w = windows[r]
+            if w != ready:
+                window_sum(sums, w, pad, n, s1)
+                if squares:
+                    window_sum(square_sums, w, pad, n, s2)
+                if lines:
+                    _window_ages(age_sums, sums, w, pad, n, ages)
+                ready = w
+            row = out[r, begin:end]
+            if kinds[r] <= COUNT:
+                _plain(kinds[r], w, least[r], counts, s1, row, skip)
+            elif kinds[r] <= STD:
+                _spread(kinds[r], xs, w, least[r], counts, s1, s2, row, skip)
+            elif kinds[r] <= RESI:
+                _line(kinds[r], xs, w, least[r], compat, counts, s1, s2, ages, row, skip)
+            else:
+                _weighted(xs, w, least[r], compat, counts, s1, ages, row, skip)

@@ -1,0 +1,143 @@
+"""What the kernels share: masks, doubling tables and the re-computed window."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+# Below this share of the raw second moment a centred one has lost too many digits and is computed again: 1e-6 leaves
+# at least nine digits in float64, and what is kept is float32.
+CANCELLED = 1e-6
+# A window whose deviation is below this share of its size holds rounding noise, not movement.
+FLAT = 1e-10
+QLIB_FLAT = 2e-5  # absolute; qlib/data/ops.py: np.isclose(std, 0, atol=2e-5)
+
+
+@njit(nogil=True, inline="never")
+def clean(x, y, pad):  # type: ignore[no-untyped-def]
+    """Copy ``x`` to ``y`` behind ``pad`` zeros, with 0 for what is not finite; return how many of those there are."""
+    missing = 0
+    for j in range(pad):
+        y[j] = 0.0
+    tail = y[pad:]
+    for j in range(x.size):
+        v = x[j]
+        if math.isfinite(v):
+            tail[j] = v
+        else:
+            tail[j] = 0.0
+            missing += 1
+    return missing
+
+
+@njit(nogil=True, inline="never")
+def count_up(x, c):  # type: ignore[no-untyped-def]
+    """``c[j + 1] - c[i]`` is the number of finite values in ``x[i .. j]``; whole numbers, so exact."""
+    c[0] = 0
+    for j in range(x.size):
+        c[j + 1] = c[j] + (1 if math.isfinite(x[j]) else 0)
+
+
+@njit(nogil=True, inline="never")
+def add(out, a, b):  # type: ignore[no-untyped-def]
+    """``out = a + b``."""
+    for j in range(out.size):
+        out[j] = a[j] + b[j]
+
+
+@njit(nogil=True, inline="never")
+def add_aged(out, a, b, s, age):  # type: ignore[no-untyped-def]
+    """``out = a + b + age * s``: an age-weighted sum of which the older half is ``age`` slots further back."""
+    for j in range(out.size):
+        out[j] = a[j] + (b[j] + age * s[j])
+
+
+@njit(nogil=True, inline="never")
+def double_sums(table, levels, pad, n):  # type: ignore[no-untyped-def]
+    """Row l of ``table`` becomes the sum of the newest 2**l values; row 0 is given."""
+    for level in range(1, levels):
+        h = 1 << (level - 1)
+        add(table[level, h : pad + n], table[level - 1, h : pad + n], table[level - 1, : pad + n - h])
+        for j in range(h):
+            table[level, j] = 0.0
+
+
+@njit(nogil=True, inline="never")
+def window_sum(table, w, pad, n, out):  # type: ignore[no-untyped-def]
+    """``out[j]`` becomes the sum of the ``w`` newest values at j, put together from the powers of two in ``w``."""
+    offset = 0
+    level = 0
+    first = True
+    while (1 << level) <= w:
+        h = 1 << level
+        if w & h:
+            source = table[level, pad - offset : pad - offset + n]
+            if first:
+                out[:n] = source
+                first = False
+            else:
+                add(out[:n], out[:n], source)
+            offset += h
+        level += 1
+
+
+@njit(nogil=True, inline="never")
+def levels_for(window):  # type: ignore[no-untyped-def]
+    """Rows that a doubling table needs for windows up to ``window``."""
+    levels = 1
+    while (1 << levels) <= window:
+        levels += 1
+    return levels
+
+
+@njit(nogil=True, inline="never")
+def longest(starts):  # type: ignore[no-untyped-def]
+    """Length of the longest history."""
+    best = 0
+    for s in range(starts.size - 1):
+        best = max(best, starts[s + 1] - starts[s])
+    return best
+
+
+@njit(nogil=True, inline="never")
+def line_through(x, last, w):  # type: ignore[no-untyped-def]
+    """Least squares of the values in ``x[last-w+1 .. last]`` on their place, from the values themselves.
+
+    Values are taken relative to the newest one, so that a window without movement gives exact zeros.
+
+    Returns
+    -------
+    n, level, syy, sxx, sxy, mean_place
+        Count; the mean; centred sums of squares and products; mean place (0 = today, −1 = yesterday …).
+    """
+    first = max(0, last - w + 1)
+    n = 0
+    anchor = 0.0
+    for j in range(last, first - 1, -1):
+        if math.isfinite(x[j]):
+            anchor = x[j]
+            break
+    sy = 0.0
+    sp = 0.0
+    for j in range(last, first - 1, -1):
+        if math.isfinite(x[j]):
+            n += 1
+            sy += x[j] - anchor
+            sp += j - last
+    if n == 0:
+        return 0, np.nan, np.nan, np.nan, np.nan, np.nan
+    my = sy / n
+    mp = sp / n
+    syy = 0.0
+    sxx = 0.0
+    sxy = 0.0
+    for j in range(last, first - 1, -1):
+        if math.isfinite(x[j]):
+            dy = (x[j] - anchor) - my
+            dp = (j - last) - mp
+            syy += dy * dy
+            sxx += dp * dp
+            sxy += dy * dp
+    return n, anchor + my, syy, sxx, sxy, mp

@@ -1,0 +1,245 @@
+"""The operators of the expression language: their arguments, their look-back and their meaning.
+
+The names and the order of arguments are Qlib's (``qlib/data/ops.py``), so that its users' expressions run unchanged.
+An operator takes one or more series and then numbers. ``lookback`` says how many slots (sessions, for daily bars) before the
+current one an operator reads; it is never negative, which is why no feature can see the future.
+
+Where Qlib's own behaviour is a trap, the meaning below is the corrected one; ``qlib_compat=True`` brings Qlib's back:
+
+================== ================================================== ==============================================
+operator           here                                               under ``qlib_compat``
+================== ================================================== ==============================================
+arithmetic         in float64                                         in float32 where both sides are fields
+``a / b``          NaN where b is 0                                   ±inf or NaN (IEEE)
+``a / (b + tiny)`` NaN where b is 0 and a is not (tiny ≤ 1e-9)        a/tiny: 1e18 after a day without volume
+comparisons, logic NaN where an operand is NaN                        False, and counted in a mean
+``If``             NaN where the condition is NaN                     the left value
+``IdxMax IdxMin``  NaN in the window is skipped                       the first NaN in the window wins
+``Rsquare Corr``   NaN where a series is flat relative to its size    NaN where its deviation is below 2e-5
+``WMA``            weights 1…n, normalised over the values there are  weights 0…n−1, and divided by n once more
+================== ================================================== ==============================================
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from aiquant.errors import UsageError
+
+FIELDS = ("open", "high", "low", "close", "volume", "vwap")
+"""Columns of a bar that an expression may read, written ``$close``."""
+
+EMA_TAIL = 1e-10
+"""Weight of what an exponential mean leaves out: it ends where all older weights together are below this share."""
+
+Family = Literal["elementwise", "shift", "moments", "extrema", "order", "shape", "decay", "pair", "cross"]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What the language knows of one operator.
+
+    Attributes
+    ----------
+    name
+        As written in an expression.
+    series
+        Number of leading arguments that are expressions.
+    numbers
+        Names of the numbers that follow (``window``, ``shift``, ``quantile``, ``exponent``, ``span``).
+    family
+        Which kernel computes it; rolling operators of one family over the same series share one pass.
+    meaning
+        One line for the reference.
+    smallest
+        The smallest window it takes.
+    """
+
+    name: str
+    series: int
+    numbers: tuple[str, ...]
+    family: Family
+    meaning: str
+    smallest: int = 1
+
+    def lookback(self, numbers: tuple[float, ...]) -> int:
+        """Slots before the current one that are read, given the operator's numbers."""
+        if not self.numbers:
+            return 0
+        kind, value = self.numbers[0], numbers[0]
+        if kind == "shift":
+            return int(value)
+        if kind == "window":
+            return int(value) - 1
+        if kind == "span":
+            return decay_length(value) - 1
+        return 0
+
+    def check(self, numbers: tuple[float, ...]) -> None:
+        """Refuse numbers that have no meaning, and all that would look ahead.
+
+        Raises
+        ------
+        UsageError
+            With the reason.
+        """
+        for kind, value in zip(self.numbers, numbers, strict=True):
+            _CHECKS[kind](self, value)
+
+
+def decay_length(span: float) -> int:
+    """Number of slots that an exponential mean reads: see :data:`EMA_TAIL`.
+
+    Parameters
+    ----------
+    span
+        As in pandas: the newest weight is ``2 / (span + 1)``; a number below 1 is that weight itself.
+    """
+    keep = 1.0 - newest_weight(span)
+    return max(1, math.ceil(math.log(EMA_TAIL) / math.log(keep))) if keep > 0 else 1
+
+
+def newest_weight(span: float) -> float:
+    """Weight of the newest value of an exponential mean before normalising."""
+    return span if span < 1 else 2.0 / (span + 1.0)
+
+
+def _whole(operator: Operator, value: float, what: str) -> None:
+    if value != int(value):
+        raise UsageError(f"{operator.name} takes a whole number of bars as its {what}, not {value:g}")
+
+
+def _check_shift(operator: Operator, value: float) -> None:
+    if value < 0:
+        raise UsageError(
+            f"{operator.name}(…, {value:g}) reads {-value:g} bar(s) of the future, and a feature cannot look ahead",
+            "for a forward return use the labels (aiquant.features.labels.forward_returns)",
+        )
+    if value == 0:
+        raise UsageError(
+            f"{operator.name}(…, 0) means the first bar of the history in Qlib, which depends on where the history starts",
+            "give the number of bars to look back, 1 or more",
+        )
+    _whole(operator, value, "shift")
+
+
+def _check_window(operator: Operator, value: float) -> None:
+    if value < 0:
+        raise UsageError(
+            f"{operator.name}(…, {value:g}) asks for a window that lies in the future, and a feature cannot look ahead"
+        )
+    if value == 0:
+        raise UsageError(
+            f"{operator.name}(…, 0) means all of the history in Qlib, so that its value depends on where the history starts",
+            f"give a window of {operator.smallest} or more bars",
+        )
+    _whole(operator, value, "window")
+    if value < operator.smallest:
+        raise UsageError(f"{operator.name} needs a window of at least {operator.smallest} bars, not {value:g}")
+
+
+def _check_span(operator: Operator, value: float) -> None:
+    if value <= 0:
+        raise UsageError(
+            f"{operator.name} takes a span of 1 or more bars, or a weight between 0 and 1, not {value:g}",
+        )
+
+
+def _check_quantile(operator: Operator, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise UsageError(f"{operator.name} takes a quantile between 0 and 1, not {value:g}")
+
+
+def _check_any(operator: Operator, value: float) -> None:
+    if not math.isfinite(value):
+        raise UsageError(f"{operator.name} takes a finite number, not {value:g}")
+
+
+_CHECKS: dict[str, Callable[[Operator, float], None]] = {
+    "shift": _check_shift,
+    "window": _check_window,
+    "span": _check_span,
+    "quantile": _check_quantile,
+    "exponent": _check_any,
+}
+
+_W = ("window",)
+
+_ALL = (
+    Operator("Add", 2, (), "elementwise", "a + b"),
+    Operator("Sub", 2, (), "elementwise", "a - b"),
+    Operator("Mul", 2, (), "elementwise", "a * b"),
+    Operator("Div", 2, (), "elementwise", "a / b; NaN where b is 0"),
+    Operator("Power", 2, (), "elementwise", "a to the power of b; NaN where that is not a real number"),
+    Operator("Greater", 2, (), "elementwise", "the larger of a and b; NaN where one is NaN"),
+    Operator("Less", 2, (), "elementwise", "the smaller of a and b; NaN where one is NaN"),
+    Operator("Gt", 2, (), "elementwise", "1 where a > b, else 0"),
+    Operator("Ge", 2, (), "elementwise", "1 where a >= b, else 0"),
+    Operator("Lt", 2, (), "elementwise", "1 where a < b, else 0"),
+    Operator("Le", 2, (), "elementwise", "1 where a <= b, else 0"),
+    Operator("Eq", 2, (), "elementwise", "1 where a == b, else 0"),
+    Operator("Ne", 2, (), "elementwise", "1 where a != b, else 0"),
+    Operator("And", 2, (), "elementwise", "1 where both are not 0, else 0"),
+    Operator("Or", 2, (), "elementwise", "1 where one is not 0, else 0"),
+    Operator("Not", 1, (), "elementwise", "1 where a is 0, else 0"),
+    Operator("If", 3, (), "elementwise", "b where a is not 0, else c"),
+    Operator("Abs", 1, (), "elementwise", "|a|"),
+    Operator("Sign", 1, (), "elementwise", "−1, 0 or 1"),
+    Operator("Log", 1, (), "elementwise", "natural logarithm; NaN where a <= 0"),
+    Operator("Neg", 1, (), "elementwise", "-a"),
+    Operator("Ref", 1, ("shift",), "shift", "the value n bars ago"),
+    Operator("Delta", 1, ("shift",), "shift", "the value less the value n bars ago"),
+    Operator("Sum", 1, _W, "moments", "sum over the window"),
+    Operator("Mean", 1, _W, "moments", "mean over the window"),
+    Operator("Count", 1, _W, "moments", "number of values that are not NaN in the window"),
+    Operator("Var", 1, _W, "moments", "sample variance over the window (n − 1)"),
+    Operator("Std", 1, _W, "moments", "sample standard deviation over the window (n − 1)"),
+    Operator("Slope", 1, _W, "moments", "slope of the least-squares line through the window, a bar"),
+    Operator("Rsquare", 1, _W, "moments", "R² of the least-squares line through the window"),
+    Operator("Resi", 1, _W, "moments", "today's residual of the least-squares line through the window"),
+    Operator("WMA", 1, _W, "moments", "mean with weights 1, 2, …, n (newest)"),
+    Operator("Max", 1, _W, "extrema", "largest value in the window"),
+    Operator("Min", 1, _W, "extrema", "smallest value in the window"),
+    Operator("IdxMax", 1, _W, "extrema", "place of the largest value, 1 = oldest bar of the window; first of ties"),
+    Operator("IdxMin", 1, _W, "extrema", "place of the smallest value, 1 = oldest bar of the window; first of ties"),
+    Operator("Quantile", 1, ("window", "quantile"), "order", "quantile over the window, linear between values"),
+    Operator("Med", 1, _W, "order", "median over the window"),
+    Operator("Rank", 1, _W, "order", "average rank of today's value in the window ÷ number of values"),
+    Operator("Skew", 1, _W, "shape", "sample skewness over the window (adjusted Fisher–Pearson)", 3),
+    Operator("Kurt", 1, _W, "shape", "sample excess kurtosis over the window", 4),
+    Operator("Mad", 1, _W, "shape", "mean absolute deviation from the window's mean"),
+    Operator("EMA", 1, ("span",), "decay", "exponential mean: newest weight 2/(span+1)"),
+    Operator("Corr", 2, _W, "pair", "correlation over the window, pairs with both values"),
+    Operator("Cov", 2, _W, "pair", "sample covariance over the window (n − 1), pairs with both values"),
+    Operator("CSRank", 1, (), "cross", "average rank among the symbols of the date ÷ their number, in (0, 1]"),
+    Operator("CSZScore", 1, (), "cross", "distance from the date's mean in its standard deviations (n − 1)"),
+    Operator("CSDemean", 1, (), "cross", "value less the date's mean"),
+    Operator("CSScale", 1, (), "cross", "value ÷ the date's sum of absolute values"),
+)
+
+OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _ALL}
+"""All operators by name."""
+
+
+def find(name: str) -> Operator:
+    """The operator of that name.
+
+    Raises
+    ------
+    UsageError
+        When there is none; names the nearest.
+    """
+    if name in OPERATORS:
+        return OPERATORS[name]
+    raise UsageError(f"no operator is named {name!r}", nearest(name, list(OPERATORS), "operators"))
+
+
+def nearest(name: str, known: list[str], what: str) -> str:
+    """A remedy for an unknown name: the nearest known one, or all of them."""
+    by_lower = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
+    return f"did you mean {by_lower[close[0]]!r}?" if close else f"the {what} are {', '.join(sorted(known))}"

@@ -1,0 +1,1 @@
+"""The feature sets that come with aiquant: one module each, formulas as text."""
