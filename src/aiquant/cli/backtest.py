@@ -55,7 +55,7 @@ def backtest(
 
     console = Console(as_json)
     shares = None if fractional is None else ("fractional" if fractional else "whole")
-    flags = {
+    flags: dict[str, object] = {
         "backtest__capital": capital,
         "backtest__commission_bps": commission_bps,
         "backtest__slippage_bps": slippage_bps,

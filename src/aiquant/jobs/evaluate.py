@@ -104,4 +104,4 @@ def _number(value: float | None) -> float:
 def _track(
     workspace: Workspace, journal: Journal, run_id: str, told: dict[str, Any], verdict: dict[str, Any]
 ) -> str | None:
-    raise SystemExit("pending")
+    return None

@@ -80,7 +80,7 @@ def _compute(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs:
     table = schemas.features_table(pipeline.feature_set.name)
     with journal.station("features") as station:
         rows = pipeline.features(inputs)
-        workspace.lake.replace(table, rows, {})
+        workspace.lake.overwrite(table, rows)
         station.rows = rows.num_rows
         station.note = f"{rows.num_columns - len(schemas.FEATURES.schema)} of set {pipeline.feature_set.name}"
     told = {"made_from": _made_from(pipeline, inputs), "version": workspace.lake.version(table)}

@@ -61,11 +61,13 @@ class Inputs:
             When no bar was known by then.
         """
         bars = vintages.known_at(self.bars, moment)
-        cut = {
-            name: None if rows is None else vintages.known_at(rows, moment)
-            for name, rows in (("actions", self.actions), ("universe", self.universe))
-        }
-        return replace(self, bars=bars, sessions=sessions_of(bars, self.sessions.calendar), **cut)
+        return replace(
+            self,
+            bars=bars,
+            actions=None if self.actions is None else vintages.known_at(self.actions, moment),
+            universe=None if self.universe is None else vintages.known_at(self.universe, moment),
+            sessions=sessions_of(bars, self.sessions.calendar),
+        )
 
     @cached_property
     def newest(self) -> pa.Table:

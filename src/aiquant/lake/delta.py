@@ -121,13 +121,13 @@ def append(handle: DeltaTable, rows: pa.Table) -> None:
     )
 
 
-def overwrite(handle: DeltaTable, rows: pa.Table, predicate: str) -> None:
-    """Put ``rows`` in the place of all rows for which ``predicate`` (SQL) holds, in one commit."""
+def overwrite(handle: DeltaTable, rows: pa.Table, predicate: str | None) -> None:
+    """Put ``rows`` in the place of all rows for which ``predicate`` (SQL) holds, or of the whole table, in one commit."""
     write_deltalake(
         handle,
         rows,
         mode="overwrite",
-        schema_mode="merge",
+        schema_mode="merge" if predicate is not None else "overwrite",
         predicate=predicate,
         writer_properties=_writer(rows.schema),
         commit_properties=_transaction(handle),

@@ -26,8 +26,10 @@ def newest(rows: pl.LazyFrame, table: Table) -> pl.LazyFrame:
     return rows.filter(pl.col("known_from") == pl.col("known_from").max().over(list(table.key)))
 
 
-def as_known(rows: pl.LazyFrame, table: Table, as_of: datetime | None, where: Where) -> pl.LazyFrame:
-    """The newest version of each key that was known at ``as_of`` and meets ``where``.
+def as_known(
+    rows: pl.LazyFrame, table: Table, as_of: datetime | None, where: Where, history: bool = False
+) -> pl.LazyFrame:
+    """The newest version (with ``history`` every version) of each key that was known at ``as_of`` and meets ``where``.
 
     Filters on columns that are the same in all versions of a key are applied first, so that they reach the files.
     """
@@ -41,8 +43,8 @@ def as_known(rows: pl.LazyFrame, table: Table, as_of: datetime | None, where: Wh
     conditions = _conditions(where, names, table)
     early = [c for c in conditions if set(c.meta.root_names()) <= fixed]
     late = [c for c in conditions if not set(c.meta.root_names()) <= fixed]
-    rows = newest(_filtered(rows, early), table)
-    return _filtered(rows, late)
+    rows = _filtered(rows, early)
+    return _filtered(rows if history else newest(rows, table), late)
 
 
 def same_in_all_versions(table: Table) -> list[str]:
@@ -67,8 +69,8 @@ def touched(rows: pl.LazyFrame, batch: pl.DataFrame, table: Table) -> pl.LazyFra
 
 
 def ordered(rows: pl.LazyFrame, table: Table) -> pl.LazyFrame:
-    """Sorted by key."""
-    return rows.sort(list(table.key))
+    """Sorted by key, versions of a key by ``known_from``."""
+    return rows.sort([*table.key, *(["known_from"] if table.versioned else [])])
 
 
 def chosen(rows: pl.LazyFrame, table: Table, columns: Sequence[str] | None) -> pl.LazyFrame:

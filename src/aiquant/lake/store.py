@@ -170,6 +170,23 @@ class Lake:
 
         return self._commit(spec, reading.to_arrow(batch.clear(), spec).schema, attempt)
 
+    def overwrite(self, table: str | Table, rows: pa.Table) -> Written:
+        """Put ``rows`` in the place of the whole table, columns included, in one commit: for what is derived.
+
+        Raises
+        ------
+        DataError
+            When rows do not conform to the schema.
+        """
+        spec = resolve(table)
+        batch = changes.prepare(rows, spec)
+
+        def attempt(handle: DeltaTable) -> Written:
+            delta.overwrite(handle, _for_files(batch, spec), None)
+            return Written(handle.version(), len(batch), 0, 0)
+
+        return self._commit(spec, reading.to_arrow(batch.clear(), spec).schema, attempt)
+
     def read(
         self,
         table: str | Table,
@@ -178,6 +195,7 @@ class Lake:
         version: int | None = None,
         as_of: datetime | None = None,
         missing_ok: bool = False,
+        history: bool = False,
     ) -> pa.Table:
         """The newest version of each key known at ``as_of``, sorted by key.
 
@@ -193,6 +211,8 @@ class Lake:
             Rows with a later ``event_time`` or ``known_from`` are not seen (where the table has these columns).
         missing_ok
             Whether a table that is not there is read as an empty one.
+        history
+            Every version of each key, instead of the newest.
 
         Raises
         ------
@@ -217,6 +237,7 @@ class Lake:
         version: int | None = None,
         as_of: datetime | None = None,
         ordered: bool = True,
+        history: bool = False,
     ) -> pl.LazyFrame:
         """As :meth:`read`, lazily: filters and columns reach the files; ``ordered=False`` spares the sort."""
         spec = resolve(table)
@@ -224,7 +245,7 @@ class Lake:
             handle = self._demand(spec, version)
             if version is not None:
                 delta.demand_files(handle, self.place(spec), spec.name)
-            rows = reading.as_known(delta.scan(handle), spec, as_of, where)
+            rows = reading.as_known(delta.scan(handle), spec, as_of, where, history)
             rows = reading.ordered(rows, spec) if ordered else rows
             return reading.chosen(rows, spec, columns)
 
