@@ -26,7 +26,7 @@ from aiquant.features.expressions import Expression, walk
 from aiquant.features.operators import nearest
 from aiquant.features.parsing import parse
 
-_SETS = ("core",)
+_SETS = ("alpha158", "core")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""Quantiles and ranks: one sorted window a slot serves all of them. Sorting does not round, so carrying it is exact."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+RANK = -1.0
+"""Stands among the quantiles for the rank of today's value."""
+
+
+@njit(nogil=True, inline="never")
+def _below(held, n, v):  # type: ignore[no-untyped-def]
+    """How many of the ``n`` sorted values lie below ``v``; counted without branches, which is quickest for windows."""
+    count = 0
+    for k in range(n):
+        count += held[k] < v
+    return count
+
+
+@njit(nogil=True, inline="never")
+def _replace(held, n, gone, come):  # type: ignore[no-untyped-def]
+    """Take ``gone`` out of the sorted values and put ``come`` in; either may be NaN. Return how many there are then."""
+    if math.isfinite(gone) and math.isfinite(come):
+        at = _below(held, n, gone)
+        while at + 1 < n and held[at + 1] < come:
+            held[at] = held[at + 1]
+            at += 1
+        while at > 0 and held[at - 1] > come:
+            held[at] = held[at - 1]
+            at -= 1
+        held[at] = come
+        return n
+    if math.isfinite(gone):
+        for k in range(_below(held, n, gone), n - 1):
+            held[k] = held[k + 1]
+        return n - 1
+    if math.isfinite(come):
+        at = _below(held, n, come)
+        for k in range(n, at, -1):
+            held[k] = held[k - 1]
+        held[at] = come
+        return n + 1
+    return n
+
+
+@njit(nogil=True, inline="never")
+def _read(held, n, quantile, today):  # type: ignore[no-untyped-def]
+    if quantile < 0.0:
+        if not math.isfinite(today):
+            return np.nan
+        below = _below(held, n, today)
+        equal = 1
+        while below + equal < n and held[below + equal] == today:
+            equal += 1
+        return (below + (equal + 1) / 2.0) / n
+    place = quantile * (n - 1)
+    low = int(math.floor(place))
+    if low + 1 >= n:
+        return held[n - 1]
+    return held[low] + (held[low + 1] - held[low]) * (place - low)
+
+
+@njit(
+    "void(f8[::1], i8[::1], i8, i8, f8[::1], i8, f8[:, ::1])",
+    nogil=True,
+    cache=True,
+)
+def rolling_order(x, starts, skip, window, quantiles, least, out):  # type: ignore[no-untyped-def]
+    """Quantiles and ranks of one series over one window.
+
+    Parameters
+    ----------
+    x, starts, skip, out
+        As in :func:`aiquant.features.kernels.moments.rolling_moments`.
+    window, least
+        The window in slots and the fewest values that give a result.
+    quantiles
+        float64, one per row of ``out``: 0 to 1, linear between values, or :data:`RANK`.
+    """
+    held = np.empty(window + 1)
+    for s in range(starts.size - 1):
+        begin, end = starts[s], starts[s + 1]
+        n = 0
+        first = begin + max(0, skip - window + 1)
+        for j in range(first, end):
+            gone = x[j - window] if j - window >= first else np.nan
+            n = _replace(held, n, gone, x[j])
+            if j - begin < skip:
+                continue
+            for r in range(quantiles.size):
+                out[r, j] = np.nan if n < max(least, 1) else _read(held, n, quantiles[r], x[j])
