@@ -10,6 +10,7 @@ and the others are benchmarks (muted).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,98 +18,95 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from aiquant.backtest.figures_series import (
-    aligned,
-    costs_by_year,
-    daily_returns,
-    frame,
-    returns_by_month,
-    returns_by_year,
-)
+from aiquant.backtest.figures_series import aligned, daily_returns, frame, months, years
 from aiquant.backtest.figures_style import LIGHT, bar_colour, blank, line, rounded, text, thin
 from aiquant.errors import MissingError, require
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from numpy.typing import NDArray
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def equity(curves: Mapping[str, pa.Table], log: bool = True) -> go.Figure:
     """What 100 at the strategy's first session became, for each account, net of costs."""
-    wide = aligned(curves)
-    drawn = thin([wide[name].log().to_numpy() for name in curves])
+    days, marks = aligned(curves)
     figure = blank("What 100 became, net of costs", height=420)
-    for position, name in enumerate(curves):
-        figure.add_scatter(
-            x=wide["date"].gather(drawn).to_list(),
-            y=rounded(wide[name].gather(drawn).to_numpy()),
-            name=text(name),
-            line=line(position),
-            mode="lines",
-            hovertemplate="%{y:,.1f}",
-            connectgaps=True,
-        )
-    figure.data = figure.data[::-1]  # the strategy is drawn last, above the others …
-    figure.update_layout(legend={"traceorder": "reversed"})  # … and named first
+    with np.errstate(divide="ignore", invalid="ignore"):  # an account may be ruined
+        kept = thin([np.log(values) for values in marks.values()])
+    _lines(figure, days, marks, kept, hovertemplate="%{y:,.1f}")
     figure.update_yaxes(type="log" if log else "linear", tickformat=",~r", nticks=8)
+    every = np.concatenate(list(marks.values()))
+    if log and np.nanmax(every) > 5 * np.nanmin(every) > 0:
+        figure.update_yaxes(dtick="D2")  # ticks at 1, 2 and 5 of each decade
     return figure
 
 
 def drawdown(curves: Mapping[str, pa.Table]) -> go.Figure:
     """How far each account stood below its highest mark so far."""
-    wide = aligned(curves)
-    below = {name: (wide[name] / wide[name].cum_max() - 1.0).to_numpy() for name in curves}
-    drawn = thin(list(below.values()))
+    days, marks = aligned(curves)
+    below = {name: values / np.fmax.accumulate(values) - 1.0 for name, values in marks.items()}
     figure = blank("Drawdown: below the highest mark so far", height=300)
-    for position, name in reversed(list(enumerate(curves))):
+    _lines(figure, days, below, thin(list(below.values())), hovertemplate="%{y:.1%}")
+    figure.data[-1].update(fill="tozeroy", fillcolor=LIGHT.strategy_fill)
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return figure
+
+
+def _lines(
+    figure: go.Figure,
+    days: list[date],
+    series: Mapping[str, NDArray[np.float64]],
+    kept: NDArray[np.int64],
+    **trace: object,
+) -> None:
+    """Draw the rows ``kept`` of each series: the strategy last, above the others, but named first."""
+    for position, (name, values) in reversed(list(enumerate(series.items()))):
         figure.add_scatter(
-            x=wide["date"].gather(drawn).to_list(),
-            y=rounded(below[name][drawn]),
+            x=[days[row] for row in kept],
+            y=rounded(values[kept]),
             name=text(name),
             line=line(position),
             mode="lines",
-            hovertemplate="%{y:.1%}",
             connectgaps=True,
-            **({"fill": "tozeroy", "fillcolor": LIGHT.strategy_fill} if position == 0 else {}),
+            **trace,
         )
     figure.update_layout(legend={"traceorder": "reversed"})
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    return figure
 
 
 def by_year(curves: Mapping[str, pa.Table]) -> go.Figure:
     """Return of each calendar year, net of costs."""
     figure = blank("Return by year", height=320, barmode="group")
     for position, (name, table) in enumerate(curves.items()):
-        years = returns_by_year(table)
+        told = years(table)
         figure.add_bar(
-            x=list(years),
-            y=rounded(np.array(list(years.values()))),
+            x=[year.year for year in told],
+            y=rounded(np.array([year.total_return for year in told])),
             name=text(name),
             marker={"color": bar_colour(position), "line": {"width": 0}},
             opacity=1.0 if position == 0 else 0.65,
             hovertemplate="%{y:.1%}",
         )
     figure.update_xaxes(tickformat="d", dtick=1 if len(figure.data[0].x) <= 12 else None)
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=".0~%", nticks=8)
     return figure
 
 
 def monthly_heatmap(table: pa.Table) -> go.Figure:
     """Return of each month, years downwards; the colour saturates at the 95th percentile of all months' sizes."""
-    months = returns_by_month(table)
-    years = sorted({year for year, _ in months})
-    grid = np.array([[months.get((year, month), np.nan) for month in range(1, 13)] for year in years])
+    told = {(month.year, month.month): month.total_return for month in months(table)}
+    rows = sorted({year for year, _ in told})
+    grid = np.array([[told.get((year, month), np.nan) for month in range(1, 13)] for year in rows])
     bound = max(float(np.nanquantile(np.abs(grid), 0.95)), 1e-4)
-    figure = blank("Return by month", height=112 + 25 * len(years), hovermode="closest")
+    figure = blank("Return by month", height=112 + 25 * len(rows), hovermode="closest")
     figure.add_heatmap(
         x=list(MONTHS),
-        y=[str(year) for year in years],
+        y=[str(year) for year in rows],
         z=[[None if np.isnan(value) else round(value * 100.0, 2) for value in row] for row in grid],
         zmin=-bound * 100.0,
         zmax=bound * 100.0,
-        colorscale=[[0.0, LIGHT.loss], [0.5, LIGHT.middle], [1.0, LIGHT.gain]],
+        colorscale=[[0.0, LIGHT.heat_loss], [0.5, LIGHT.heat_middle], [1.0, LIGHT.heat_gain]],
         showscale=False,
         xgap=2,
         ygap=2,
@@ -118,7 +116,7 @@ def monthly_heatmap(table: pa.Table) -> go.Figure:
         hovertemplate="%{x} %{y}: %{z:.2f}%<extra></extra>",
     )
     figure.update_xaxes(side="top", showline=False, ticks="", type="category", fixedrange=True)
-    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False, fixedrange=True, ticks="")
     figure.update_layout(margin={"l": 48, "r": 12, "t": 72, "b": 12})
     return figure
 
@@ -134,26 +132,18 @@ def rolling_sharpe(curves: Mapping[str, pa.Table], per_year: float, risk_free: f
         Rate a year, subtracted.
     """
     window = round(per_year)
-    wide = aligned(curves)
-    if wide.height <= window + 1:
+    days, marks = aligned(curves)
+    if len(days) <= window + 1:
         return None
     rate = (1.0 + risk_free) ** (1.0 / per_year) - 1.0
     ratios = {}
-    for name in curves:
-        excess = wide[name].pct_change() - rate
-        ratios[name] = (excess.rolling_mean(window) / excess.rolling_std(window) * np.sqrt(per_year)).to_numpy()
-    drawn = thin(list(ratios.values()))
+    for name, values in marks.items():
+        excess = pl.Series(values, nan_to_null=True).pct_change() - rate
+        ratio = excess.rolling_mean(window) / excess.rolling_std(window) * np.sqrt(per_year)
+        ratios[name] = ratio.to_numpy()
     figure = blank(f"Sharpe ratio over the past {window} sessions", height=300)
-    for position, name in reversed(list(enumerate(curves))):
-        figure.add_scatter(
-            x=wide["date"].gather(drawn).to_list(),
-            y=rounded(ratios[name][drawn]),
-            name=text(name),
-            line=line(position) | ({"width": 1.8} if position == 0 else {"width": 1.1}),
-            mode="lines",
-            hovertemplate="%{y:.2f}",
-        )
-    figure.update_layout(legend={"traceorder": "reversed"})
+    _lines(figure, days, ratios, thin(list(ratios.values())), hovertemplate="%{y:.2f}")
+    figure.update_traces(line={"width": 1.3})
     return figure
 
 
@@ -228,17 +218,17 @@ def turnover(table: pa.Table) -> go.Figure:
 
 
 def costs(table: pa.Table) -> go.Figure:
-    """What trading cost in each year, as a share of the equity before the day's costs were taken."""
-    years = costs_by_year(table)
+    """What trading cost in each year, as a share of the equity at the close before each."""
+    told = years(table)
     figure = blank("Costs of trading by year, share of equity", height=280)
     figure.add_bar(
-        x=list(years),
-        y=rounded(np.array(list(years.values()))),
+        x=[year.year for year in told],
+        y=rounded(np.array([year.costs for year in told])),
         name="commission and slippage",
         marker={"color": LIGHT.loss, "line": {"width": 0}},
         hovertemplate="%{y:.2%}<extra></extra>",
     )
-    figure.update_xaxes(tickformat="d", dtick=1 if len(years) <= 12 else None)
+    figure.update_xaxes(tickformat="d", dtick=1 if len(told) <= 12 else None)
     figure.update_yaxes(tickformat=".1%", rangemode="tozero")
     return figure
 

@@ -51,9 +51,9 @@ def rank_ic_cumulative(daily: Mapping[date, float]) -> go.Figure:
 
 
 def quantile_spread(quantiles: Mapping[str, float], horizon: int | None = None) -> go.Figure:
-    """Mean forward return of each quantile of the forecast, lowest forecasts first."""
+    """Mean forward return of each quantile of the forecast less the date's mean, lowest forecasts first."""
     over = f" over {horizon} session{'s' if horizon != 1 else ''}" if horizon else ""
-    figure = blank(f"Mean forward return{over} by quantile of the forecast", height=300)
+    figure = blank(f"Forward return{over} by quantile of the forecast, less the date's mean", height=300)
     values = np.array(list(quantiles.values()), dtype=float)
     figure.add_bar(
         x=[text(name) for name in quantiles],
@@ -110,7 +110,9 @@ def splits(folds: Sequence[FoldSpans]) -> go.Figure:
             marker={"color": colour, "line": {"width": 0}},
             hovertemplate=f"%{{y}}, {part}: %{{customdata[0]}} to %{{customdata[1]}}<extra></extra>",
         )
-    figure.update_xaxes(type="date")
+    first, last = min(fold.train[0] for fold in folds), max(fold.test[1] for fold in folds)
+    room = (last - first) / 100
+    figure.update_xaxes(type="date", range=[(first - room).isoformat(), (last + room).isoformat()])
     figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False)
     return figure
 

@@ -40,7 +40,9 @@ class Palette:
     gain: str
     loss: str
     loss_fill: str
-    middle: str
+    heat_gain: str
+    heat_middle: str
+    heat_loss: str
     train: str
     purge: str
     test: str
@@ -66,7 +68,9 @@ LIGHT = Palette(
     gain="#2f74b8",
     loss="#c4571a",
     loss_fill="rgba(196,87,26,0.13)",
-    middle="#f4f5f7",
+    heat_gain="#2a6cab",
+    heat_middle="#f3f5f8",
+    heat_loss="#bd4f15",
     train="#a9c3df",
     purge="#e0a63a",
     test="#0c5fae",
@@ -86,7 +90,9 @@ DARK = Palette(
     gain="#4b97da",
     loss="#e98545",
     loss_fill="rgba(233,133,69,0.17)",
-    middle="#232a35",
+    heat_gain="#2468a8",
+    heat_middle="#222933",
+    heat_loss="#b14c1b",
     train="#3a5470",
     purge="#c99232",
     test="#5eaff4",
@@ -113,7 +119,7 @@ def blank(title: str, height: int = 360, **layout: Any) -> go.Figure:
         template="none",
         title={"text": text(title), "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 15}},
         height=height,
-        margin={"l": 58, "r": 18, "t": 64, "b": 40},
+        margin={"l": 58, "r": 18, "t": 64, "b": 34},
         font={"family": FONT, "size": 12, "color": LIGHT.ink},
         paper_bgcolor=LIGHT.paper,
         plot_bgcolor=LIGHT.paper,

@@ -29,7 +29,8 @@ class Track(NamedTuple):
     equity
         Table in the schema EQUITY.
     summary
-        What ``statistics.summarise`` returns, or a mapping with some of its fields; None where it was not reckoned.
+        What ``statistics.summarise`` returns, or a mapping with some of its fields (as its ``to_dict`` gives); None
+        where it was not reckoned.
     """
 
     equity: pa.Table
@@ -125,7 +126,8 @@ class Story:
         How well the forecasts ordered what came after, out of sample. Keys, all optional: ``rank_ic`` and
         ``rank_ic_t`` (mean over dates and its t-statistic), ``icir``, ``dates`` (int), ``breadth`` (median symbols a
         date), ``horizon`` (sessions), ``by_year`` {year: rank IC}, ``daily`` {date: rank IC}, ``quantiles``
-        {name: mean forward return, from the lowest to the highest forecast}.
+        {name: mean forward return less the date's mean, from the lowest to the highest forecast}. Years and dates may
+        be texts, as JSON has them.
     verdict
         The promotion gate: ``promoted`` (bool), ``checks`` (list of ``name``, ``passed``, ``value``, ``threshold``,
         ``why``). None: no gate was asked.
@@ -140,8 +142,8 @@ class Story:
     importance
         Feature → importance, in any unit.
     manifest
-        What is needed to make the run again: ``data_version``, ``code_version``, ``settings_hash``, ``seed``,
-        ``libraries`` …; nested mappings are shown with dotted names.
+        What is needed to make the run again, in order of display: versions of data and code, ``settings_hash``,
+        ``seed``, ``libraries`` …. The first page shows a line for each entry but ``settings``; the depth shows all.
     notes
         Sentences that a reader has to know (what was clipped, what was missing).
     fills

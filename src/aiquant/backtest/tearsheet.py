@@ -11,6 +11,7 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Mapping
+from datetime import date
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,7 @@ SUMMARY_ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("annual_return", "Return a year", "percent", "annual-return"),
     ("volatility", "Volatility a year", "percent", "volatility"),
     ("sharpe", "Sharpe ratio", "number", "sharpe"),
-    ("sharpe_low", "Sharpe, low end of the interval", "number", "sharpe"),
-    ("sharpe_high", "Sharpe, high end of the interval", "number", "sharpe"),
+    ("sharpe_interval", "Sharpe ratio, interval", "plain", "sharpe"),
     ("max_drawdown", "Maximum drawdown", "percent", "drawdown"),
     ("annual_turnover", "Turnover a year (one-way)", "times", "turnover"),
     ("annual_costs", "Costs a year", "percent2", "costs"),
@@ -73,13 +73,11 @@ def render(story: Story) -> str:
             gate=_checked(story.verdict),
             leakage=_checked(story.leakage),
             manifest=tearsheet_format.dotted(story.manifest),
-            headline_manifest=_manifest_headlines(story.manifest),
+            manifest_lines=_manifest_lines(story.manifest),
             charts=drawn,
             thinned=max(t.equity.num_rows for t in story.tracks.values()) > MAX_POINTS,
             max_points=MAX_POINTS,
-            data=_safe_json(
-                {"figures": {n: json.loads(f.to_json()) for n, f in drawn.items()}, "dark": light_to_dark()}
-            ),
+            data=_safe_json(data),
             style=_template_text("tearsheet.css"),
             library=library,
             page_script=page_script,
@@ -92,15 +90,23 @@ def _charts(story: Story) -> dict[str, go.Figure]:
     curves = story.curves
     strategy, summary = next(iter(story.tracks.values()))
     told, judgement = as_mapping(summary), as_mapping(story.judgement)
-    per_year = told.get("per_year")
+    per_year = told.get("sessions_per_year")
     drawn: dict[str, go.Figure | None] = {
         "equity": figures.equity(curves),
         "drawdown": figures.drawdown(curves),
         "by_year": figures.by_year(curves),
         "monthly": figures.monthly_heatmap(strategy),
         "costs": figures.costs(strategy),
-        "rank_ic_by_year": figures_model.rank_ic_by_year(judgement["by_year"]) if judgement.get("by_year") else None,
-        "rank_ic_cumulative": figures_model.rank_ic_cumulative(judgement["daily"]) if judgement.get("daily") else None,
+        "rank_ic_by_year": (
+            figures_model.rank_ic_by_year({int(year): ic for year, ic in judgement["by_year"].items()})
+            if judgement.get("by_year")
+            else None
+        ),
+        "rank_ic_cumulative": (
+            figures_model.rank_ic_cumulative({_day(day): ic for day, ic in judgement["daily"].items()})
+            if judgement.get("daily")
+            else None
+        ),
         "quantiles": (
             figures_model.quantile_spread(judgement["quantiles"], judgement.get("horizon"))
             if judgement.get("quantiles")
@@ -126,6 +132,8 @@ def _period(story: Story) -> tuple[Any, Any, int]:
 def _summary_table(story: Story) -> list[tuple[str, str, list[str]]]:
     """Rows of label, glossary key and one text for each strategy; rows that nobody fills are left out."""
     summaries = [as_mapping(track.summary) for track in story.tracks.values()]
+    for told in summaries:
+        told["sharpe_interval"] = tearsheet_words.interval(told)
     writers = _writers()
     rows = []
     for field, label, written, term in SUMMARY_ROWS:
@@ -136,16 +144,11 @@ def _summary_table(story: Story) -> list[tuple[str, str, list[str]]]:
 
 
 def _year_table(story: Story) -> dict[str, Any]:
-    strategy = next(iter(story.curves.values()))
-    worst, turned = figures_series.worst_drawdown_by_year(strategy), figures_series.turnover_by_year(strategy)
-    cost = figures_series.costs_by_year(strategy)
-    returns = {name: figures_series.returns_by_year(table) for name, table in story.curves.items()}
-    years = sorted(worst)
+    own, *others = (figures_series.years(table) for table in story.curves.values())
+    returns = [{year.year: year.total_return for year in other} for other in others]
     return {
-        "names": list(returns),
-        "rows": [
-            (year, [own.get(year) for own in returns.values()], worst[year], turned[year], cost[year]) for year in years
-        ],
+        "names": list(story.curves),
+        "rows": [(year, [year.total_return, *(other.get(year.year) for other in returns)]) for year in own],
     }
 
 
@@ -155,23 +158,22 @@ def _checked(part: object | None) -> dict[str, Any]:
     return told | {"checks": [as_mapping(check) for check in told.get("checks", ())]} if told else {}
 
 
-def _manifest_headlines(manifest: Mapping[str, object]) -> dict[str, object]:
-    """What a reader looks for first: data, code, settings, seed."""
-    wanted = {
-        "data_version": "Data version",
-        "code_version": "Code",
-        "settings_hash": "Settings",
-        "seed": "Seed",
-        "libraries": "Libraries",
-    }
-    found = {}
-    for key, label in wanted.items():
-        value = manifest.get(key)
+def _manifest_lines(manifest: Mapping[str, object]) -> dict[str, str]:
+    """One line for each entry of the manifest, the settings left to the full one."""
+    lines = {}
+    for name, value in manifest.items():
+        if name == "settings":
+            continue
         if isinstance(value, Mapping):
-            value = ", ".join(f"{name} {tearsheet_format.plain(part)}" for name, part in value.items())
-        if value is not None:
-            found[label] = value
-    return found
+            parts = tearsheet_format.dotted(value)
+            lines[name] = ", ".join(f"{part} {tearsheet_format.plain(each)}" for part, each in parts.items())
+        else:
+            lines[name] = tearsheet_format.plain(value)
+    return {tearsheet_format.label(name): line for name, line in lines.items()}
+
+
+def _day(value: object) -> date:
+    return value if isinstance(value, date) else date.fromisoformat(str(value))
 
 
 def _writers() -> dict[str, Any]:
@@ -180,6 +182,7 @@ def _writers() -> dict[str, Any]:
         "percent2": lambda value: tearsheet_format.percent(value, 2),
         "number": tearsheet_format.number,
         "times": tearsheet_format.times,
+        "plain": tearsheet_format.plain,
     }
 
 
@@ -193,7 +196,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("number", "percent", "times", "count", "seconds", "plain", "amount", "day", "moment"):
+    for name in ("number", "percent", "times", "count", "seconds", "plain", "amount", "label", "day", "moment"):
         environment.filters[name] = getattr(tearsheet_format, name)
     return environment
 

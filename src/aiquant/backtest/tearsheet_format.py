@@ -66,6 +66,12 @@ def amount(value: Any) -> str:
     return number(value, 4 if abs(value) < 0.1 else 2)
 
 
+def label(name: str) -> str:
+    """The name of a field as a person reads it: ``rank_ic_t`` → ``Rank IC t``."""
+    words = " ".join("IC" if word == "ic" else word for word in str(name).split("_"))
+    return words[:1].upper() + words[1:]
+
+
 def day(value: date) -> str:
     """ISO 8601."""
     return value.isoformat()

@@ -14,7 +14,7 @@ import numpy as np
 
 from aiquant.backtest.figures_series import aligned
 from aiquant.backtest.story import Story, as_mapping
-from aiquant.backtest.tearsheet_format import count, number, percent, times
+from aiquant.backtest.tearsheet_format import NOTHING, count, label, number, percent, times
 
 Tone = Literal["good", "mixed", "bad"]
 
@@ -91,16 +91,14 @@ def _ic(story: Story) -> str:
 
 
 def _money(story: Story) -> str:
-    (name, strategy), *benchmarks = _summaries(story)
+    (_, strategy), *benchmarks = _summaries(story)
     made = _number(strategy.get("annual_return"))
     if made is None:
         return ""
-    told = f"After costs {name} {_made(made)} a year"
+    told = f"After costs the strategy {_made(made)} a year"
     ratio, low, high = sharpe(strategy)
     if ratio is not None:
-        level = percent(strategy.get("confidence", 0.95), 0)
-        between = f", {level} interval {number(low)} to {number(high)}" if low is not None else ", interval unknown"
-        told += f" (Sharpe ratio {number(ratio)}{between})"
+        told += f" (Sharpe ratio {number(ratio)}, {interval(strategy) or 'its interval is not known'})"
     others = [
         f"{other} {_made(value)}" for other, s in benchmarks if (value := _number(s.get("annual_return"))) is not None
     ]
@@ -117,7 +115,7 @@ def _made(value: float) -> str:
 
 
 def _worst(story: Story) -> str:
-    (name, strategy), *benchmarks = _summaries(story)
+    (_, strategy), *benchmarks = _summaries(story)
     worst = _number(strategy.get("max_drawdown"))
     if worst is None:
         return ""
@@ -133,11 +131,11 @@ def _worst(story: Story) -> str:
 
 def _trading(story: Story) -> str:
     _, strategy = _summaries(story)[0]
-    turnover, costs = _number(strategy.get("annual_turnover")), _number(strategy.get("annual_costs"))
+    turnover, cost = _number(strategy.get("annual_turnover")), _number(strategy.get("annual_costs"))
     if turnover is None:
         return ""
     told = f"It turned over {times(turnover)} its equity a year (one-way)"
-    return told + (f"; commission and slippage took {percent(costs)} a year." if costs is not None else ".")
+    return told + (f"; commission and slippage took {percent(cost)} a year." if cost is not None else ".")
 
 
 def _trust(story: Story) -> str:
@@ -164,15 +162,16 @@ def _gate(story: Story) -> str:
         return ""
     if gate.get("promoted"):
         return "The gate let the model pass."
-    refused = [str(as_mapping(c).get("name")) for c in gate.get("checks", ()) if not as_mapping(c).get("passed")]
-    return "The gate did not promote the model" + (f" ({', '.join(refused)})." if refused else ".")
+    checks = [as_mapping(check) for check in gate.get("checks", ())]
+    refused = [label(check["name"]) for check in checks if not check.get("passed")]
+    return "The gate did not promote the model" + (f" (failed: {'; '.join(refused)})." if refused else ".")
 
 
 def costs(story: Story) -> str:
     """What trading cost in cash, split into commission and slippage where the fills are told."""
-    name, table = next(iter(story.curves.items()))
+    table = next(iter(story.curves.values()))
     cash = float(np.sum(table["costs"].to_numpy()))
-    told = f"{name} paid {count(cash)} in the account's currency over the whole test"
+    told = f"The strategy paid {count(cash)} in the account's currency over the whole test"
     if story.fills is not None and story.fills.num_rows:
         parts = {part: float(np.sum(story.fills[part].to_numpy())) for part in ("commission", "slippage")}
         told += f" in {count(story.fills.num_rows)} fills: {count(parts['commission'])} of commission"
@@ -182,9 +181,9 @@ def costs(story: Story) -> str:
 
 def ends(story: Story) -> str:
     """Where each account ended, for those who cannot see the figure."""
-    wide = aligned(story.curves)
-    last = {name: wide[name].drop_nulls() for name in story.curves}
-    return ", ".join(f"{name} ended at {number(marks[-1], 0)}" for name, marks in last.items() if len(marks)) + "."
+    _, marks = aligned(story.curves)
+    last = {name: values[np.isfinite(values)] for name, values in marks.items()}
+    return ", ".join(f"{name} ended at {number(values[-1], 0)}" for name, values in last.items() if len(values)) + "."
 
 
 def _beaten_by(story: Story) -> str:
@@ -204,6 +203,14 @@ def sharpe(summary: dict[str, Any]) -> tuple[float | None, float | None, float |
     return _number(summary.get("sharpe")), low, high
 
 
+def interval(summary: dict[str, Any]) -> str:
+    """The interval of a summary's Sharpe ratio in words; empty where it is not known."""
+    _, low, high = sharpe(summary)
+    if low is None or high is None:
+        return ""
+    return f"{percent(summary.get('confidence', 0.95), 0)} interval {number(low)} to {number(high)}"
+
+
 def _number(value: Any) -> float | None:
     try:
         found = float(value)
@@ -216,7 +223,6 @@ def cards(story: Story) -> list[Card]:
     """The key numbers of the strategy; those that are not known are left out."""
     judgement = as_mapping(story.judgement)
     _, summary = _summaries(story)[0]
-    ratio, low, high = sharpe(summary)
     told = [
         Card(
             "Rank IC",
@@ -227,12 +233,8 @@ def cards(story: Story) -> list[Card]:
         ),
         Card(
             "Sharpe ratio, net",
-            number(ratio),
-            (
-                f"{number(low)} to {number(high)} ({percent(summary.get('confidence', 0.95), 0)} interval)"
-                if low is not None
-                else "interval unknown"
-            ),
+            number(summary.get("sharpe")),
+            interval(summary) or "interval not known",
             "Return per unit of risk, a year, after costs. An interval that holds 0 shows no profit.",
             "sharpe",
         ),
@@ -265,7 +267,7 @@ def cards(story: Story) -> list[Card]:
             "costs",
         ),
     ]
-    return [card for card in told if card.value != number(None) and not card.value.startswith(number(None))]
+    return [card for card in told if card.value != NOTHING]
 
 
 GLOSSARY: dict[str, tuple[str, str]] = {
