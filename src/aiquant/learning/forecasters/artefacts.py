@@ -104,6 +104,12 @@ def read(folder: Path, digest: str | None = None) -> tuple[Header, bytes]:
     return header, payload
 
 
+def inspect(folder: Path) -> tuple[Header, str]:
+    """The header of the artefact in ``folder`` and its digest, which is checked. Raises as :func:`read`."""
+    header, payload = read(folder)
+    return header, _digest(header, payload)
+
+
 def _digest(header: Header, payload: bytes) -> str:
     told = json.dumps(asdict(header), sort_keys=True).encode()
     return hashlib.sha256(len(told).to_bytes(8, "big") + told + payload).hexdigest()

@@ -14,7 +14,7 @@ from aiquant.learning.forecasters import artefacts
 from aiquant.learning.forecasters.base import check_width
 from aiquant.settings import Settings
 
-MOMENTUM = "mom_12_1"
+MOMENTUM = "momentum_12_1"
 
 
 class Momentum:
