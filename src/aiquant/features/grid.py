@@ -77,7 +77,13 @@ class Grid:
         last = len(self.symbols) if last is None else last
         rows = slice(int(self.row_starts[first]), int(self.row_starts[last]))
         begin, end = int(self.starts[first]), int(self.starts[last])
-        values = self.rows[name].slice(rows.start, rows.stop - rows.start).cast(pl.Float64).fill_null(np.nan).to_numpy()
+        values = (
+            self.rows[name]
+            .slice(rows.start, rows.stop - rows.start)
+            .cast(pl.Float64)
+            .fill_null(np.nan)
+            .to_numpy(writable=True)
+        )
         if len(values) == end - begin:
             return np.ascontiguousarray(values)
         grid = np.full(end - begin, np.nan)
