@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from aiquant.backtest import market as markets
 from aiquant.backtest import rules as house
+from aiquant.backtest.targets import Targets, read_targets
 from aiquant.calendars import Sessions
 from aiquant.schemas import EQUITY, FILLS, TIME, conform
 from aiquant.settings import BacktestSettings
@@ -94,7 +95,7 @@ def run(
     from aiquant.backtest import kernel
 
     checked = markets.read_bars(bars, sessions)
-    targets = markets.read_targets(
+    targets = read_targets(
         weights,
         set(checked["symbol"].unique().to_list()),
         sessions,
@@ -141,7 +142,7 @@ def _tape(market: markets.Market, fill: house.Fill) -> Tape:
     )
 
 
-def _decision_rows(market: markets.Market, targets: markets.Targets, sessions: Sessions) -> NDArray[np.int64]:
+def _decision_rows(market: markets.Market, targets: Targets, sessions: Sessions) -> NDArray[np.int64]:
     first = int(sessions.index_of(market.dates[:1])[0])
     at = targets.sessions - first
     rows = np.full(len(market.dates), -1, dtype=np.int64)
@@ -150,9 +151,7 @@ def _decision_rows(market: markets.Market, targets: markets.Targets, sessions: S
     return rows
 
 
-def _notes(
-    account: Account, journal: Journal, market: markets.Market, targets: markets.Targets, played: int
-) -> list[str]:
+def _notes(account: Account, journal: Journal, market: markets.Market, targets: Targets, played: int) -> list[str]:
     notes = []
     unpriced, waiting = int(journal.counts[2]), int((~np.isnan(account.target)).sum())
     if account.equity[0] <= 0:

@@ -16,28 +16,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from aiquant.backtest.rules import (
-    BANKRUPTCY,
-    BORROW_FEE,
-    CASH_IN_LIEU,
-    DELISTING,
-    DELISTING_ACTION,
-    DIVIDEND,
-    DIVIDEND_ACTION,
-    REBALANCE,
-    SPLIT,
-    STALE,
-    Rules,
-)
+from aiquant.backtest import rules as house
+from aiquant.backtest.rules import DELISTING_ACTION, DIVIDEND_ACTION, SPLIT, Rules
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# As NumPy integers: for each plain one numba would compile every function that takes it once more.
+REBALANCE, DELISTING = np.int64(house.REBALANCE), np.int64(house.DELISTING)
+STALE, BANKRUPTCY = np.int64(house.STALE), np.int64(house.BANKRUPTCY)
+DIVIDEND, CASH_IN_LIEU, BORROW_FEE = map(np.int64, (house.DIVIDEND, house.CASH_IN_LIEU, house.BORROW_FEE))
+WHOLE_BOOK = np.int64(-1)
 
 HEADROOM = 1e-11
 """Share of the cash that scaled buys leave, so that rounding cannot make cash negative."""
 
 WHOLE_SLACK = 1e-9
-"""Shares by which a number may miss a whole one and still be it: 0.29 × 1000 ÷ 10 is 29, not 28.999999999999996."""
+"""Shares by which a number may miss a whole one and still be it: 0.57 × 10,000 ÷ 10 is 570, not 569.9999999999999."""
 
 
 class Tape(NamedTuple):
@@ -114,7 +109,14 @@ class Journal(NamedTuple):
 
 @njit(cache=True)
 def _record_fill(
-    journal: Journal, t: int, symbol: int, shares: float, price: float, commission: float, slippage: float, reason: int
+    journal: Journal,
+    t: int,
+    symbol: int,
+    shares: float,
+    price: float,
+    commission: float,
+    slippage: float,
+    reason: np.int64,
 ) -> None:
     row = journal.fills[journal.counts[0]]
     row[0], row[1], row[2], row[3] = t, symbol, shares, price
@@ -123,7 +125,7 @@ def _record_fill(
 
 
 @njit(cache=True)
-def _pay(account: Account, journal: Journal, t: int, symbol: int, kind: int, amount: float) -> None:
+def _pay(account: Account, journal: Journal, t: int, symbol: int | np.int64, kind: np.int64, amount: float) -> None:
     account.cash[0] += amount
     row = journal.flows[journal.counts[1]]
     row[0], row[1], row[2], row[3] = t, symbol, kind, amount
@@ -131,7 +133,7 @@ def _pay(account: Account, journal: Journal, t: int, symbol: int, kind: int, amo
 
 
 @njit(cache=True)
-def _settle(account: Account, journal: Journal, t: int, symbol: int, price: float, reason: int) -> None:
+def _settle(account: Account, journal: Journal, t: int, symbol: int, price: float, reason: np.int64) -> None:
     """Close a position without a trade: nothing is slipped and nobody is paid."""
     shares = account.shares[symbol]
     if shares != 0.0:
@@ -221,21 +223,25 @@ def _fill(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) 
 @njit(cache=True)
 def _close(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -> None:
     """Marks of the close, delistings, and positions that have had no bar for too long."""
+    stale = False
     if tape.trading[t]:
         for j in range(len(account.shares)):
-            if np.isnan(tape.close[t, j]):
+            price = tape.close[t, j]
+            if np.isnan(price):
                 account.silent[j] += 1
+                stale = stale or account.silent[j] >= rules.patience
             else:
-                account.mark[j] = tape.close[t, j]
+                account.mark[j] = price
                 account.silent[j] = 0
     for i in range(tape.action_row[t], tape.action_row[t + 1]):
         if tape.action_kind[i] == DELISTING_ACTION:
             symbol, paid = tape.action_symbol[i], tape.action_value[i]
             _settle(account, journal, t, symbol, account.mark[symbol] if np.isnan(paid) else paid, DELISTING)
             account.target[symbol] = np.nan
-    for j in range(len(account.shares)):
-        if account.silent[j] >= rules.patience:
-            _settle(account, journal, t, j, account.mark[j], STALE)
+    if stale:
+        for j in range(len(account.shares)):
+            if account.silent[j] >= rules.patience:
+                _settle(account, journal, t, j, account.mark[j], STALE)
 
 
 @njit(cache=True)
@@ -273,7 +279,7 @@ def step(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -
     _close(tape, rules, account, journal, t)
     long, short = _mark(account)
     if short > 0.0 and rules.borrow > 0.0:
-        _pay(account, journal, t, -1, BORROW_FEE, -short * rules.borrow)
+        _pay(account, journal, t, WHOLE_BOOK, BORROW_FEE, -short * rules.borrow)
     equity = account.cash[0] + (long - short)
     if equity <= 0.0:
         for j in range(len(account.shares)):
