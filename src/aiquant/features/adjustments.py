@@ -1,14 +1,14 @@
 """Corporate actions applied to bars that are kept as traded.
 
-Prices are adjusted *forward*: from a 2-for-1 split on, prices are doubled and volumes halved, so that all are in units of a
-share of the beginning. What was computed before the split stays what it was, to the last bit; adjusting backwards, as
-charts do, would rewrite the past with each new split. The factor of a bar is the product over all actions of its symbol up
-to that bar, in the order of their dates, so it does not depend on where the bars begin.
+Prices are adjusted *forward*: from a 2-for-1 split on, prices are doubled and volumes halved, so that all are in units
+of a share of the beginning. What was computed before the split stays what it was, to the last bit; adjusting
+backwards, as charts do, would rewrite the past with each new split. The factor of a bar is the product over all
+actions of its symbol up to that bar, in the order of their dates, so it does not depend on where the bars begin.
 
 An action counts from the first bar of its date or later whose ``event_time`` is not before the action's own.
 
-With ``dividends`` a cash dividend D raises the factor by P / (P − D), P being the last close before its date: prices then
-follow the total return (the method of CRSP and of most vendors' adjusted closes, turned forward).
+With ``dividends`` a cash dividend D raises the factor by P / (P − D), P being the last close before its date: prices
+then follow the total return (the method of CRSP and of most vendors' adjusted closes, turned forward).
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def wanted(laid: Grid, placed: pl.DataFrame) -> tuple[NDArray[np.bool_], NDArray
     if len(unknown):
         first = unknown.row(0, named=True)
         raise DataError(
-            f"the bars of {first['symbol']} do not say whether the {first['kind']} of {first['date']} is in their prices",
-            'set data.adjustment to "none", "splits" or "splits+dividends" and import them again, or leave the actions out',
+            f"the bars of {first['symbol']} do not say whether the {first['kind']} of {first['date']} is in them already",
+            'set data.adjustment to "none", "splits" or "splits+dividends" and import them again, or give no actions',
         )
     return (told == "none").to_numpy(), told.is_in(["none", "splits"]).to_numpy()
 

@@ -77,9 +77,9 @@ class FeatureSet:
     description
         One line.
     partial_windows
-        Whether a window with one value gives a result, as in Qlib, so that there are values from a symbol's first bar on.
-        Else a feature is NaN until its whole look-back lies inside the history, and where less than half of a window holds
-        values.
+        Whether a window with one value gives a result, as in Qlib, so that there are values from a symbol's first bar
+        on. Else a feature is NaN until its whole look-back lies inside the history, and where less than half of a
+        window holds values.
     """
 
     name: str

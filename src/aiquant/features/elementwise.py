@@ -1,7 +1,7 @@
 """Operators that work cell by cell, on numpy arrays.
 
-Away from ``compat``, what has no finite value is NaN: a division by zero, the logarithm of a number that is not positive. Under
-``compat`` the arrays of fields are float32 and numpy's own rules hold, which are Qlib's.
+Away from ``compat``, what has no finite value is NaN: a division by zero, the logarithm of a number that is not
+positive. Under ``compat`` the arrays of fields are float32 and numpy's own rules hold, which are Qlib's.
 """
 
 from __future__ import annotations
@@ -23,27 +23,34 @@ TINY = 1e-9
 """A constant up to this size that is added to a denominator is a guard against zero, not part of the formula."""
 
 
-def compute(node: Expression, args: list[Value], guarded: Value | None, compat: bool) -> Value:
-    """Value of an element-wise node.
+def compute(node: Expression, args: list[Value], compat: bool) -> Value:
+    """Value of an element-wise node other than a division (see :func:`divide`).
 
     Parameters
     ----------
     args
         Values of the node's arguments.
-    guarded
-        For ``a / (b + tiny)`` the value of ``b``, else None: see :func:`guard`.
     compat
         Qlib's behaviour.
     """
-    if compat:
-        return _QLIB[node.op](*args)
-    result = _OURS[node.op](*args)
-    if guarded is not None:
-        # Where nothing stands under the guard, the quotient is 0 / 0 (which the guard makes 0) or has no meaning.
-        gone = (guarded == 0) & (args[0] != 0)
-        if np.any(gone):
-            result = np.where(gone, np.nan, result)
-    return result
+    return (_QLIB if compat else _OURS)[node.op](*args)
+
+
+def divide(a: Value, b: Value, base: Value | None, has_zero: bool) -> Value:
+    """``a / b``, NaN where that has no value.
+
+    Parameters
+    ----------
+    base
+        For ``a / (base + tiny)``: what the guard stands on, else None. Where it is 0 the quotient is 0 / 0, which the
+        guard makes 0, or has no meaning.
+    has_zero
+        Whether ``base``, or ``b`` where there is no guard, is 0 anywhere.
+    """
+    quotient = np.divide(a, b)
+    if not has_zero:
+        return quotient
+    return np.where(b == 0, np.nan, quotient) if base is None else np.where((base == 0) & (a != 0), np.nan, quotient)
 
 
 def guard(node: Expression) -> Expression | None:
@@ -54,10 +61,6 @@ def guard(node: Expression) -> Expression | None:
         if tiny.op == "constant" and 0 < tiny.numbers[0] <= TINY and base.op != "constant":
             return base
     return None
-
-
-def _divide(a: Value, b: Value) -> Value:
-    return _finite(np.divide(a, b))
 
 
 def _finite(value: Value) -> Value:
@@ -96,7 +99,6 @@ _COMMON: dict[str, Callable[..., Value]] = {
 }
 
 _OURS: dict[str, Callable[..., Value]] = _COMMON | {
-    "Div": _divide,
     "Power": lambda a, b: _finite(np.power(a, b, dtype=np.float64)),
     "Log": lambda a: _finite(np.log(a)),
     "Sign": np.sign,

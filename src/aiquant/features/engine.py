@@ -2,7 +2,8 @@
 
 The graph is computed for a few symbols at a time, so that what lies between bars and features stays in the processor's
 cache and memory is little more than the result. Nodes that compare symbols (``CSRank`` …) are the exception: what they
-compare is computed first, chunk by chunk, into one column for all symbols; their result is then read by the following stage.
+compare is computed first, chunk by chunk, into one column for all symbols; their result is then read by the following
+stage.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from aiquant.schemas import FEATURES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CHUNK_CELLS = 65_536
-"""Cells that are computed at a time; about half a megabyte for each value in between."""
+CHUNK_CELLS = 50_000
+"""Cells that are computed at a time; some 0.4 MB for each value in between."""
 
 
 def compute(
@@ -140,8 +141,11 @@ class _Chunk:
         self.rows = slice(int(laid.row_starts[first]), int(laid.row_starts[last]))
         self.starts = laid.starts[first : last + 1] - self.begin
         self.cell = laid.cell[self.rows] - self.begin
-        self.whole = len(self.cell) == self.end - self.begin
+        breaks = np.flatnonzero(np.diff(self.cell) != 1) + 1
+        edges = [0, *breaks.tolist(), len(self.cell)]
+        self.runs = list(zip(edges[:-1], edges[1:], strict=True))
         self.values: dict[str, Any] = {}
+        self.zeros: dict[str, bool] = {}
         self.heads: dict[int, NDArray[np.int64]] = {}
 
     def run(self, steps: list[planning.Step], roots: list[Expression], out: NDArray[Any], cells: bool) -> None:
@@ -178,9 +182,15 @@ class _Chunk:
             values = self._array(node.args[0].digest)
             before = elementwise.shift(values, self.starts, int(node.numbers[0]))
             return before if node.op == "Ref" else values - before
-        base = None if self.work.policy.compat else elementwise.guard(node)
+        args = [self.values[a.digest] for a in node.args]
+        if node.op != "Div" or self.work.policy.compat:
+            return elementwise.compute(node, args, self.work.policy.compat)
+        base = elementwise.guard(node)
+        below = base if base is not None else node.args[1]
+        if below.digest not in self.zeros:
+            self.zeros[below.digest] = bool(np.any(self.values[below.digest] == 0))
         guarded = self.values[base.digest] if base is not None else None
-        return elementwise.compute(node, [self.values[a.digest] for a in node.args], guarded, self.work.policy.compat)
+        return elementwise.divide(*args, guarded, self.zeros[below.digest])
 
     def _array(self, digest: str) -> NDArray[Any]:
         """A value as an array: a number stands in every cell."""
@@ -193,9 +203,13 @@ class _Chunk:
     def _write(self, target: NDArray[np.float32], digest: str, lookback: int) -> None:
         """A finished feature as float32, for the cells that have a bar."""
         value = self._array(digest)
-        target[:] = value if self.whole else value[self.cell]
+        for first, last in self.runs:
+            begin = self.cell[first]
+            target[first:last] = value[begin : begin + last - first]
         if not self.work.policy.compat:
-            target[np.isinf(target)] = np.nan
+            infinite = np.isinf(target)
+            if infinite.any():
+                target[infinite] = np.nan
         if not self.work.policy.partial and lookback:
             target[self._head(lookback)] = np.nan
 

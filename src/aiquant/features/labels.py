@@ -1,11 +1,13 @@
 """Forward returns: what models are asked to forecast, and the only place in this room that looks ahead.
 
-A decision at the close of a bar is filled at the next bar, never at its own close. The label of a bar is the return from that
-fill to the fill ``horizon`` slots of the calendar later. Where a symbol has no bar in a slot, the fill waits for its next one.
+A decision at the close of a bar is filled at the next bar, never at its own close. The label of a bar is the return
+from that fill to the fill ``horizon`` slots of the calendar later. Where a symbol has no bar in a slot, the fill waits
+for its next one.
 
-A symbol that stops trading is not dropped, which would leave survivors only: its label ends at the last close it had (or at the cash of
-its delisting, where the corporate actions tell), and ``label_end`` is that time. Such a label is given once the exchange is past
-the slot in which the position would have been closed. A label whose end is not there yet is left out.
+A symbol that stops trading is not dropped, which would leave survivors only: its label ends at the last close it had
+(or at the cash of its delisting, where the corporate actions tell), and ``label_end`` is that time. Such a label is
+given once the exchange is past the slot in which the position would have been closed. A label whose end is not there
+yet is left out.
 """
 
 from __future__ import annotations
@@ -57,8 +59,8 @@ def forward_returns(
         ``next-open``: at the open of the next bar, or at its close where it has no open; ``close``: at the close of the
         next bar.
     actions
-        Rows of :data:`aiquant.schemas.CORPORATE_ACTIONS`: splits between the fills change the shares held, dividends are
-        added in cash, a delisting pays its amount.
+        Rows of :data:`aiquant.schemas.CORPORATE_ACTIONS`: splits between the fills change the shares held, dividends
+        are added in cash, a delisting pays its amount.
 
     Returns
     -------
@@ -116,7 +118,7 @@ def _fills(laid: grid.Grid, fill: Fill) -> _Fills:
 
 
 def _rows(laid: grid.Grid, horizon: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """For each row the rows of its two fills (−1: none, or not yet), and whether the symbol stopped before the second."""
+    """For each row the rows of its two fills (−1: none, or not yet), and whether the symbol stopped before the last."""
     n = laid.rows.height
     entry = np.full(n, -1, dtype=np.int64)
     leave = np.full(n, -1, dtype=np.int64)

@@ -1,8 +1,8 @@
 """The operators of the expression language: their arguments, their look-back and their meaning.
 
 The names and the order of arguments are Qlib's (``qlib/data/ops.py``), so that its users' expressions run unchanged.
-An operator takes one or more series and then numbers. ``lookback`` says how many slots (sessions, for daily bars) before the
-current one an operator reads; it is never negative, which is why no feature can see the future.
+An operator takes one or more series and then numbers. ``lookback`` says how many slots (sessions, for daily bars)
+before the current one an operator reads; it is never negative, which is why no feature can see the future.
 
 Where Qlib's own behaviour is a trap, the meaning below is the corrected one; ``qlib_compat=True`` brings Qlib's back:
 
@@ -121,7 +121,7 @@ def _check_shift(operator: Operator, value: float) -> None:
         )
     if value == 0:
         raise UsageError(
-            f"{operator.name}(…, 0) means the first bar of the history in Qlib, which depends on where the history starts",
+            f"{operator.name}(…, 0) means the first bar of the history in Qlib, wherever that happens to start",
             "give the number of bars to look back, 1 or more",
         )
     _whole(operator, value, "shift")
@@ -134,7 +134,7 @@ def _check_window(operator: Operator, value: float) -> None:
         )
     if value == 0:
         raise UsageError(
-            f"{operator.name}(…, 0) means all of the history in Qlib, so that its value depends on where the history starts",
+            f"{operator.name}(…, 0) means all of the history in Qlib, wherever that happens to start",
             f"give a window of {operator.smallest} or more bars",
         )
     _whole(operator, value, "window")

@@ -21,41 +21,55 @@ def _below(held, n, v):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, inline="never")
-def _replace(held, n, gone, come):  # type: ignore[no-untyped-def]
-    """Take ``gone`` out of the sorted values and put ``come`` in; either may be NaN. Return how many there are then."""
-    if math.isfinite(gone) and math.isfinite(come):
-        at = _below(held, n, gone)
-        while at + 1 < n and held[at + 1] < come:
-            held[at] = held[at + 1]
-            at += 1
-        while at > 0 and held[at - 1] > come:
-            held[at] = held[at - 1]
-            at -= 1
-        held[at] = come
-        return n
-    if math.isfinite(gone):
-        for k in range(_below(held, n, gone), n - 1):
-            held[k] = held[k + 1]
-        return n - 1
-    if math.isfinite(come):
-        at = _below(held, n, come)
-        for k in range(n, at, -1):
-            held[k] = held[k - 1]
-        held[at] = come
-        return n + 1
-    return n
+def _move_down(held, first, last):  # type: ignore[no-untyped-def]
+    for k in range(first, last):
+        held[k] = held[k + 1]
 
 
 @njit(nogil=True, inline="never")
-def _read(held, n, quantile, today):  # type: ignore[no-untyped-def]
+def _move_up(held, first, last):  # type: ignore[no-untyped-def]
+    for k in range(last, first, -1):
+        held[k] = held[k - 1]
+
+
+@njit(nogil=True, inline="never")
+def _replace(held, n, gone, come):  # type: ignore[no-untyped-def]
+    """Take ``gone`` out of the ``n`` sorted values and put ``come`` in; either may be NaN.
+
+    Returns
+    -------
+    n, at
+        How many there are then, and where ``come`` is the first of its equals.
+    """
+    leaves, arrives = math.isfinite(gone), math.isfinite(come)
+    at = _below(held, n, come) if arrives else n
+    if leaves:
+        hole = _below(held, n, gone)
+        if arrives and hole < at:
+            at -= 1
+            _move_down(held, hole, at)
+        elif arrives:
+            _move_up(held, at, hole)
+        else:
+            _move_down(held, hole, n - 1)
+            n -= 1
+    elif arrives:
+        _move_up(held, at, n)
+        n += 1
+    if arrives:
+        held[at] = come
+    return n, at
+
+
+@njit(nogil=True, inline="never")
+def _read(held, n, quantile, today, at):  # type: ignore[no-untyped-def]
     if quantile < 0.0:
         if not math.isfinite(today):
             return np.nan
-        below = _below(held, n, today)
         equal = 1
-        while below + equal < n and held[below + equal] == today:
+        while at + equal < n and held[at + equal] == today:
             equal += 1
-        return (below + (equal + 1) / 2.0) / n
+        return (at + (equal + 1) / 2.0) / n
     place = quantile * (n - 1)
     low = int(math.floor(place))
     if low + 1 >= n:
@@ -87,8 +101,8 @@ def rolling_order(x, starts, skip, window, quantiles, least, out):  # type: igno
         first = begin + max(0, skip - window + 1)
         for j in range(first, end):
             gone = x[j - window] if j - window >= first else np.nan
-            n = _replace(held, n, gone, x[j])
+            n, at = _replace(held, n, gone, x[j])
             if j - begin < skip:
                 continue
             for r in range(quantiles.size):
-                out[r, j] = np.nan if n < max(least, 1) else _read(held, n, quantiles[r], x[j])
+                out[r, j] = np.nan if n < max(least, 1) else _read(held, n, quantiles[r], x[j], at)

@@ -1,7 +1,8 @@
 """``alpha158``: the 158 features of Qlib's handler of that name, its names and its formulas.
 
 Windows may be partial, as in Qlib. Without ``qlib_compat`` the operators' traps are corrected
-(:mod:`aiquant.features.operators`); with it the values are Qlib's own. ``$vwap`` has to be in the bars, else VWAP0 is NaN.
+(:mod:`aiquant.features.operators`); with it the values are Qlib's own. ``$vwap`` has to be in the bars, else VWAP0 is
+NaN.
 """
 
 from __future__ import annotations
