@@ -89,6 +89,7 @@ def screen(bars: pa.Table, sessions: Sessions, source: str, set_aside: pa.Table 
     wrong = scale_errors(frame)
     sound = frame.join(wrong.select("_at"), on="_at", how="anti")
     volume = _zero_volume(sound)
+    gaps = _missing_sessions(frame, sessions, set_aside)
     findings = pl.concat([wrong.select(_TOLD), volume.select(_TOLD), _extreme_moves(sound), gaps])
     dead = volume.filter(pl.col("action") == "missing")["_at"]
     kept = (
@@ -120,7 +121,7 @@ def _as_findings(findings: pl.DataFrame) -> pa.Table:
 
 
 def _with_levels(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add ``level`` (centred median of the closes), ``framed`` (the level stands before *and* after the bar), ``before``."""
+    """Add ``level`` (centred median of closes), ``framed`` (closes at it before *and* after the bar) and ``before``."""
     close, window = pl.col("close"), 2 * NEIGHBOURS + 1
     level = close.rolling_median(window, center=True, min_samples=3).over(SERIES)
     frame = frame.with_columns(level=level, before=close.shift(1).over(SERIES))
@@ -136,11 +137,11 @@ def scale_errors(frame: pl.DataFrame) -> pl.DataFrame:
     A price p is off by 10^k (k ≠ 0) when
 
     1. p ÷ 10^k is within about 20 % of the *level*, the median close of the eleven bars around it;
-    2. closes at that level stand both before and after the bar, within five bars: a price that jumps and stays is a split
-       or a real move, and the newest bar of a series cannot be judged yet;
-    3. p ÷ 10^k fits the prices of the same bar that are at the level: an open or close between low and high, a high or low
-       within 10 % of open and close. A real crash inside a bar (CTL fell to 30 % of its price and back on 2010-05-06) misses
-       the power of ten, or this fit.
+    2. closes at that level stand both before and after the bar, within five bars: a price that jumps and stays is a
+       split or a real move, and the newest bar of a series cannot be judged yet;
+    3. p ÷ 10^k fits the prices of the same bar that are at the level: an open or close between low and high, a high or
+       low within 10 % of open and close. A real crash inside a bar (CTL fell to 30 % of its price and back on
+       2010-05-06) misses the power of ten, or this fit.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """Bars and reference data from files: CSV (also compressed), Parquet, Arrow, Feather, and folders of them.
 
-Reading has two steps, so that a file of any size needs a bounded amount of memory and duplicates are found wherever they
-stand: every row is parsed and judged once and put aside (:mod:`aiquant.sources.spool`) together with a digest of its key;
-when all files were seen, the rows are given out in batches.
+Reading has two steps, so that a file of any size needs a bounded amount of memory and duplicates are found wherever
+they stand: every row is parsed and judged once and put aside (:mod:`aiquant.sources.spool`) together with a digest of
+its key; when all files were seen, the rows are given out in batches.
 
-**Duplicates.** Rows with the same symbol and time and the same values are one row; the others are counted. Rows with the
-same symbol and time and *other* values contradict one another. A file does not say which of them is right, and a guess (the
-first? the last?) would put a price into the lake that may never have been; so none is kept, all become dead letters that
-name one another. A correction has a place of its own: ingest the corrected file after the first one.
+**Duplicates.** Rows with the same symbol and time and the same values are one row; the others are counted. Rows with
+the same symbol and time and *other* values contradict one another. A file does not say which of them is right, and a
+guess (the first? the last?) would put a price into the lake that may never have been; so none is kept, all become dead
+letters that name one another. A correction has a place of its own: ingest the corrected file after the first one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from aiquant import deadletters
 from aiquant.errors import DataError
@@ -27,8 +28,12 @@ from aiquant.sources import stamps
 from aiquant.sources.bar_rows import SOURCE, VALUES, BarFile, Counts
 from aiquant.sources.base import Batch, Layout
 from aiquant.sources.opening import files_of
+from aiquant.sources.reference import read_actions, read_universe
 from aiquant.sources.spool import Spool
 from aiquant.sources.stamps import Stamper
+from aiquant.sources.weights import read_weights
+
+__all__ = ["BATCH_ROWS", "FilesSource", "read_actions", "read_bars", "read_universe", "read_weights"]
 
 BATCH_ROWS = 500_000
 """Rows of a batch, about 100 MB."""
@@ -48,14 +53,15 @@ def read_bars(
     Parameters
     ----------
     path
-        ``.csv``, ``.tsv``, ``.txt`` (also ``.gz``, ``.bz2``, ``.zst``), ``.parquet``, ``.arrow``, ``.feather``, or a folder.
+        ``.csv``, ``.tsv``, ``.txt`` (also ``.gz``, ``.bz2``, ``.zst``), ``.parquet``, ``.arrow``, ``.feather``, or a
+        folder.
     data
-        Calendar, interval, adjustment, and the zone of times without one. See :mod:`aiquant.sources.stamps` for how dates
-        and times become sessions and closes.
+        Calendar, interval, adjustment, and the zone of times without one. See :mod:`aiquant.sources.stamps` for how
+        dates and times become sessions and closes.
     columns
         Our name → the file's name, ``{"close": "px_last"}``, for what is not recognised by its name.
     layout
-        ``long`` (one row for a symbol and a time) or ``wide`` (one column of closes for each symbol); None finds it out.
+        ``long`` (one row for a symbol and a time) or ``wide`` (one column of closes for each symbol); None finds out.
     strict
         Refuse everything at the first bad row, before any row is given out.
 
@@ -88,7 +94,7 @@ def read_bars(
         yield from _batches(rows, letters, repeated, places, data, strict, (tuple(notes), left_out))
 
 
-def _put_aside(files: list[BarFile], rows: Spool, letters: Spool, strict: bool) -> list[np.ndarray]:  # type: ignore[type-arg]
+def _put_aside(files: list[BarFile], rows: Spool, letters: Spool, strict: bool) -> list[NDArray[np.uint64]]:
     """Judge every row of every file; the digests of the keys of the good ones, 8 bytes a row, stay in memory."""
     digests = []
     for number, file in enumerate(files):
@@ -102,7 +108,7 @@ def _put_aside(files: list[BarFile], rows: Spool, letters: Spool, strict: bool) 
     return digests
 
 
-def _repeated(digests: list[np.ndarray]) -> pl.Series:  # type: ignore[type-arg]
+def _repeated(digests: list[NDArray[np.uint64]]) -> pl.Series:
     """Digests that more than one row has."""
     if not digests:
         return pl.Series("digest", [], dtype=pl.UInt64)

@@ -10,7 +10,7 @@ NumberStyle = Literal["plain", "comma-thousands", "comma-decimal"]
 """``1234.5``, ``1,234.5`` or ``1.234,5``."""
 
 MISSING = ("", "na", "n/a", "#n/a", "null", "none", "-", "--", ".")
-"""Texts (lower case) that mean that there is no value. ``nan`` is not among them: a price that is not a number is bad."""
+"""Texts (lower case) that mean that there is no value. Not ``nan``: a price that is not a number is bad."""
 
 _DECIMAL_POINT = r"^[+-]?\d+\.(\d{1,2}|\d{4,})$|,\d{3}\.\d|,\d{3},\d{3}"
 _DECIMAL_COMMA = r"^[+-]?\d+,(\d{1,2}|\d{4,})$|\.\d{3},\d|\.\d{3}\.\d{3}"
@@ -19,8 +19,8 @@ _DECIMAL_COMMA = r"^[+-]?\d+,(\d{1,2}|\d{4,})$|\.\d{3},\d|\.\d{3}\.\d{3}"
 def style_of(columns: list[pl.Series]) -> NumberStyle:
     """How a file writes its numbers, by those of its values that can be read in one way only.
 
-    ``1,234`` alone may be 1.234 or 1234: without evidence (or with evidence for both) the style is ``plain`` and a comma
-    makes a dead letter.
+    ``1,234`` alone may be 1.234 or 1234: without evidence (or with evidence for both) the style is ``plain`` and a
+    comma makes a dead letter.
     """
     texts = [column for column in columns if column.dtype == pl.String]
     if not any(_any(column, ",") for column in texts):

@@ -16,8 +16,15 @@ READABLE = "CSV (also .gz, .bz2, .zst), Parquet, Arrow and Feather"
 class Opened(Protocol):
     """A file whose header was read."""
 
-    header: list[str]
-    notes: tuple[str, ...]
+    @property
+    def header(self) -> list[str]:
+        """The names of its columns as they stand there."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed about the file."""
+        ...
 
     def chunks(self, wanted: Mapping[str, int]) -> Iterator[Chunk]:
         """The columns ``wanted`` (our name → position in the header), a bounded number of rows at a time."""

@@ -1,7 +1,7 @@
 """The sample: 20 stocks of the S&P 500 from 1990 to 2022, which the library skfolio ships in its wheel.
 
-Closes only, adjusted for splits and dividends, and **survivors only**: the 20 were chosen among companies that were still
-listed at the end. A backtest on them looks better than life; whoever shows one says so.
+Closes only, adjusted for splits and dividends, and **survivors only**: the 20 were chosen among companies that were
+still listed at the end. A backtest on them looks better than life; whoever shows one says so.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The rules, all of them on the safe side (a bar is never said to be known earlier
 
 - A daily bar with a date (or a time of midnight, as it was written or at the exchange) closes with that session.
 - A daily bar with a time closes at that time, but never before its session closes.
-- An intraday bar closes at its ``event_time``. A column that names the start (``start_utc``, Polygon's ``t``) or does not
-  say which edge it is (``timestamp``) is taken as the start, and one interval is added.
+- An intraday bar closes at its ``event_time``. A column that names the start (``start_utc``, Polygon's ``t``) or does
+  not say which edge it is (``timestamp``) is taken as the start, and one interval is added.
 - A time without a zone is read in ``data.time_zone``; where that is not set the row is bad.
 """
 
@@ -100,8 +100,9 @@ class Stamper:
 
         Returns
         -------
-        ``date``, ``event_time`` (us, UTC), ``reason`` (text; null in a good row), ``timed`` (whether a clock was given),
-        ``lifted`` (whether the time lay before the session's close and was moved to it), ``given`` (the time before that).
+        ``date``, ``event_time`` (us, UTC), ``reason`` (text; null in a good row), ``timed`` (whether a clock was
+        given), ``lifted`` (whether the time lay before the session's close and was moved to it), ``given`` (the time
+        before that).
         """
         instant = self._instants(told)
         if self.daily:

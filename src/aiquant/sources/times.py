@@ -41,8 +41,8 @@ def parse(column: pl.Series, order: DayOrder = "none") -> pl.DataFrame:
 
     Returns
     -------
-    ``written`` (Datetime us): the clock as it was written; ``instant`` (Datetime us, UTC): the moment, null where the file
-    gives no zone. Both null where nothing could be read.
+    ``written`` (Datetime us): the clock as it was written; ``instant`` (Datetime us, UTC): the moment, null where the
+    file gives no zone. Both null where nothing could be read.
     """
     kind = column.dtype
     if kind == pl.String:
