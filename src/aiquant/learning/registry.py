@@ -18,7 +18,7 @@ from aiquant.errors import MissingError, RefusedError
 from aiquant.learning import forecasters
 from aiquant.learning.forecasters import Forecaster
 from aiquant.learning.gate import Verdict
-from aiquant.learning.tracking import DIGEST, MODEL_DATA, RUN_ID, Logged, Tracking, reaching
+from aiquant.learning.tracking import DIGEST, MODEL_DATA, MODEL_ID, RUN_ID, Logged, Tracking, reaching
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 PREVIOUS = "previous"
 CHALLENGER = "challenger"
+PROMOTED, REFUSED = "promoted", "refused"
 _VERDICT = "aiquant.verdict"
 _METRICS = "aiquant.metrics"
 
@@ -41,7 +42,9 @@ class Version:
     aliases
         In ascending order.
     verdict
-        Of the gate, as :meth:`Verdict.to_dict` gives it.
+        Of the gate: ``promoted`` or ``refused``.
+    checks
+        Of the gate, as :meth:`Verdict.to_dict` gives them.
     metrics
         That were given when it was registered.
     digest
@@ -54,7 +57,8 @@ class Version:
     version: int
     run_id: str
     aliases: tuple[str, ...]
-    verdict: dict[str, Any]
+    verdict: str
+    checks: tuple[dict[str, Any], ...]
     metrics: dict[str, float]
     digest: str
     model_id: str
@@ -143,7 +147,7 @@ def promote(tracking: Tracking, version: int) -> Version:
         When there is no such version.
     """
     asked, old = get(tracking, version), champion(tracking)
-    if not asked.verdict.get("promoted"):
+    if asked.verdict != PROMOTED:
         raise RefusedError(f"version {version} of model {tracking.model_name} did not pass the gate")
     name, client = tracking.model_name, tracking.client
     with reaching(tracking.uri):
@@ -201,11 +205,13 @@ def _create(tracking: Tracking, logged: Logged, verdict: Verdict, metrics: Mappi
             raise
     made = tracking.client.create_model_version(
         name,
-        source=f"models:/{logged.model_id}",
+        # The place itself: a models:/ address would be looked up in the tracking store of the process, not in this one.
+        source=tracking.client.get_logged_model(str(logged.model_id)).artifact_location,
         run_id=logged.mlflow_run_id,
         model_id=logged.model_id,
         tags={
             RUN_ID: logged.run_id,
+            MODEL_ID: str(logged.model_id),
             DIGEST: str(logged.digest),
             _VERDICT: json.dumps(verdict.to_dict()),
             _METRICS: json.dumps(dict(metrics)),
@@ -215,14 +221,16 @@ def _create(tracking: Tracking, logged: Logged, verdict: Verdict, metrics: Mappi
 
 
 def _version(told: ModelVersion, aliases: Mapping[str, str]) -> Version:
+    verdict = json.loads(told.tags.get(_VERDICT, "{}"))
     return Version(
         name=told.name,
         version=int(told.version),
         run_id=told.tags[RUN_ID],
         aliases=tuple(sorted(alias for alias, version in aliases.items() if int(version) == int(told.version))),
-        verdict=json.loads(told.tags.get(_VERDICT, "{}")),
+        verdict=PROMOTED if verdict.get("promoted") else REFUSED,
+        checks=tuple(verdict.get("checks", ())),
         metrics=json.loads(told.tags.get(_METRICS, "{}")),
         digest=told.tags[DIGEST],
-        model_id=str(told.source).rpartition("/")[2],
+        model_id=told.tags[MODEL_ID],
         created=int(told.creation_timestamp),
     )

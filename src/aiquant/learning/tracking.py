@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import tempfile
 import time
 import warnings
@@ -34,7 +35,7 @@ ARTEFACTS = "mlartifacts"
 RUN_ID = "aiquant.run_id"
 MODEL_ID = "aiquant.model_id"
 DIGEST = "aiquant.digest"
-MODEL_DATA = "forecaster"
+MODEL_DATA = "data/forecaster"
 """Folder of the forecaster's own artefact inside of MLflow's model."""
 
 _METRICS_AT_ONCE, _WORDS_AT_ONCE = 1000, 100  # what MLflow's interface takes at a time
@@ -163,6 +164,11 @@ def connect(settings: TrackingSettings, workspace: Path) -> Tracking:
         return Tracking(client, uri, _experiment(client, settings.experiment, kept), settings.model_name)
 
 
+def is_there(settings: TrackingSettings, workspace: Path) -> bool:
+    """Whether something can have been tracked: a server is named, or the workspace has a store. Imports nothing."""
+    return settings.uri is not None or (workspace / STORE).is_file()
+
+
 def log_run(tracking: Tracking, record: Record) -> Logged:
     """Tell MLflow about a run, unless it knows it already.
 
@@ -231,7 +237,7 @@ def reaching(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         told = str(error).strip().splitlines() or [type(error).__name__]
         if uri.startswith("sqlite"):
-            remedy = f"see that the file can be written and the disk has room; renew an old store by: mlflow db upgrade {uri}"
+            remedy = f"see that the file can be written and the disk has room; an old store: mlflow db upgrade {uri}"
         else:
             remedy = "check tracking.uri and tracking.token, and that the server runs; the run is kept, log it later"
         raise Unreachable(f"MLflow at {shown} does not answer as it should: {told[0][:300]}", remedy) from error
@@ -355,11 +361,12 @@ def _log_model(tracking: Tracking, name: str, record: Record) -> None:
     if example.empty:
         raise DataError(f"run {record.run_id}: a model is logged with an example of its rows", "give at least one row")
     with tempfile.TemporaryDirectory(prefix="aiquant-") as folder:
-        half = Path(folder) / "model"
+        half, data = Path(folder) / "model", Path(folder) / Path(MODEL_DATA).name
+        shutil.copytree(record.model, data)  # MLflow keeps the name of the folder
         mlflow.pyfunc.save_model(
             path=str(half),
             loader_module="aiquant.learning.flavour",
-            data_path=str(record.model),
+            data_path=str(data),
             mlflow_model=Model(model_id=logged.model_id, run_id=name),
             signature=infer_signature(example, pd.Series([0.0] * len(example), name="forecast")),
             input_example=example,
