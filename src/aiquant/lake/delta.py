@@ -8,7 +8,8 @@ version number of the transaction alone would not (a handle opened afterwards ma
 from __future__ import annotations
 
 import os
-from urllib.parse import unquote, urlparse
+from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
@@ -28,38 +29,59 @@ _CONFIGURATION = {
 _ROW_GROUP = 131_072
 
 
+class _Table(DeltaTable):
+    """A table whose file names can be opened: the engine percent-encodes the root in them (``My lake``, ``José``)."""
+
+    def file_uris(self, *args: Any, **kwargs: Any) -> list[str]:
+        root = self.table_uri.removeprefix("file://")
+        return [unquote(root) + uri.removeprefix(root) for uri in super().file_uris(*args, **kwargs)]
+
+
 def open_table(place: str, name: str, version: int | None = None) -> DeltaTable | None:
     """The table in ``place``, or None where there is none.
 
     Raises
     ------
     DataError
-        When ``place`` holds no such ``version``.
+        When ``place`` holds no such ``version``, or files that are no table.
     """
     try:
-        latest = DeltaTable(place)
+        latest = _Table(place)
     except TableNotFoundError:
+        _demand_free(place, name)
         return None
     if version is None or version == latest.version():
         return latest
     if 0 <= version < latest.version():
         try:
-            return DeltaTable(place, version=version)
+            return _Table(place, version=version)
         except DeltaError as error:
             raise _no_version(latest, place, name, version) from error
     raise _no_version(latest, place, name, version)
 
 
+def _demand_free(place: str, name: str) -> None:
+    """Refuse a folder with files of someone else; a log without a commit is a creation that was cut short."""
+    if os.path.isdir(place) and (found := sorted(os.listdir(place))) and "_delta_log" not in found:
+        raise DataError(f"the folder {place} holds {found[0]} but no Delta table {name}", "move its files elsewhere")
+
+
 def demand_files(handle: DeltaTable, place: str, name: str) -> None:
-    """Refuse a version of a local table whose files were vacuumed.
+    """Refuse a version whose files are not there as its log describes them.
 
     Raises
     ------
     DataError
-        When a file of the version is gone.
+        When a file is gone (vacuumed, if the version is an old one) or was cut off.
     """
-    if not _complete(handle):
-        raise _no_version(DeltaTable(place), place, name, handle.version())
+    gone, cut = _damage(handle)
+    if gone and handle.version() != (latest := _Table(place)).version():
+        raise _no_version(latest, place, name, handle.version())
+    if gone or cut:
+        raise DataError(
+            f"table {name} at {place}: the data file {gone or cut} {'is gone' if gone else 'was cut off or changed'}",
+            "restore it from a copy, or remove the table's folder and write it anew",
+        )
 
 
 def _no_version(latest: DeltaTable, place: str, name: str, version: int) -> DataError:
@@ -76,7 +98,7 @@ def _oldest_complete(place: str, latest: int) -> int:
     while low < high:
         middle = (low + high) // 2
         try:
-            readable = _complete(DeltaTable(place, version=middle))
+            readable = _complete(_Table(place, version=middle))
         except DeltaError:
             readable = False
         low, high = (low, middle) if readable else (middle + 1, high)
@@ -84,17 +106,28 @@ def _oldest_complete(place: str, latest: int) -> int:
 
 
 def _complete(handle: DeltaTable) -> bool:
-    for uri in handle.file_uris():
-        path = unquote(urlparse(uri).path) if uri.startswith("file://") else uri
-        if "://" not in path and not os.path.exists(path):
-            return False
-    return True
+    return _damage(handle)[0] is None
+
+
+def _damage(handle: DeltaTable) -> tuple[str | None, str | None]:
+    """The first file of the version that is gone, and the first of another size than the log says."""
+    actions = pa.table(handle.get_add_actions(flatten=True))
+    paths, bytes_ = actions["path"].to_pylist(), actions["size_bytes"].to_pylist()
+    sizes = {os.path.basename(path): size for path, size in zip(paths, bytes_, strict=True)}
+    gone = cut = None
+    for path in handle.file_uris():
+        try:
+            if os.stat(path).st_size != sizes[os.path.basename(path)]:
+                cut = cut or path
+        except FileNotFoundError:
+            gone = gone or path
+    return gone, cut
 
 
 def create(place: str, table: Table, schema: pa.Schema) -> DeltaTable:
     """Create the table, or open it where another process was faster."""
     try:
-        return DeltaTable.create(
+        DeltaTable.create(
             place,
             schema,
             mode="error",
@@ -103,10 +136,9 @@ def create(place: str, table: Table, schema: pa.Schema) -> DeltaTable:
             configuration=dict(_CONFIGURATION),
         )
     except DeltaError:
-        created = open_table(place, table.name)
-        if created is None:
+        if open_table(place, table.name) is None:
             raise
-        return created
+    return _Table(place)
 
 
 def append(handle: DeltaTable, rows: pa.Table) -> None:

@@ -93,7 +93,7 @@ def told(name: str, place: str) -> Iterator[None]:
         yield
     except AiquantError:
         raise
-    except (DeltaError, OSError, pa.ArrowException, pl.exceptions.ComputeError) as error:
+    except (DeltaError, OSError, pa.ArrowException, pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
         if is_conflict(error):
             raise
         raise explain(error, name, place) from error

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from aiquant.errors import UsageError
+from aiquant.errors import DataError, UsageError
 from aiquant.schemas import Table
 
 Where = pl.Expr | Mapping[str, Any] | None
@@ -17,6 +17,35 @@ Where = pl.Expr | Mapping[str, Any] | None
 
 _MANY = 1000
 """More values than this are filtered by their range alone."""
+
+
+def complete(rows: pl.LazyFrame, table: Table) -> pl.LazyFrame:
+    """Rows with all columns of the schema: optional ones that a table from before does not have are null.
+
+    Raises
+    ------
+    DataError
+        When a required column is not there, or one has another type.
+    """
+    stored = rows.collect_schema()
+    wanted = nothing(table).schema
+    missing = [f.name for f in table.schema if f.name not in stored and not f.nullable]
+    other = [
+        f"{name} ({stored[name]}, not {wanted[name]})"
+        for name in wanted
+        if stored.get(name, wanted[name]) != wanted[name]
+    ]
+    if missing or other:
+        told = [f"lacks the column(s) {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(other)}"] * bool(other)
+        raise DataError(
+            f"what is stored as table {table.name} {' and '.join(told)}", "move its folder elsewhere and write it anew"
+        )
+    return rows.with_columns(pl.lit(None, dtype=wanted[name]).alias(name) for name in wanted if name not in stored)
+
+
+def nothing(table: Table) -> pl.DataFrame:
+    """The table without a row."""
+    return pl.DataFrame(pl.from_arrow(table.schema.empty_table()))
 
 
 def newest(rows: pl.LazyFrame, table: Table) -> pl.LazyFrame:
@@ -33,6 +62,7 @@ def as_known(
 
     Filters on columns that are the same in all versions of a key are applied first, so that they reach the files.
     """
+    rows = complete(rows, table)
     names = rows.collect_schema().names()
     if as_of is not None:
         moment = pl.lit(utc(as_of)).cast(pl.Datetime("us", "UTC"))
@@ -57,6 +87,7 @@ def same_in_all_versions(table: Table) -> list[str]:
 
 def touched(rows: pl.LazyFrame, batch: pl.DataFrame, table: Table) -> pl.LazyFrame:
     """The stored versions of the keys of ``batch``; only the partitions and the range of time it touches are read."""
+    rows = complete(rows, table)
     for name in same_in_all_versions(table):
         values = batch[name]
         if name in table.partition and values.n_unique() <= _MANY:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from aiquant.errors import DataError, MissingError, Unreachable, UsageError
 from aiquant.lake import changes, delta, faults, reading
 from aiquant.lake.reading import Where
 from aiquant.schemas import TABLES, Table, features_table
+
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 
 FEATURES_PREFIX = "features_"
 
@@ -88,6 +91,11 @@ class Lake:
     commit_retries
         How often a write that met a rival's commit is tried again.
 
+    Raises
+    ------
+    UsageError
+        When the path of the folder is one that the engine would misread.
+
     Notes
     -----
     A table is named by its name in :mod:`aiquant.schemas` (a feature set's table by ``features_<set>``), or given as a
@@ -98,6 +106,11 @@ class Lake:
 
     def __init__(self, root: str | Path, commit_retries: int = 20) -> None:
         self.root = Path(root)
+        if _ENCODED.search(str(self.root)):
+            raise UsageError(
+                f"the lake cannot lie in {self.root}: the engine reads %20 and its like in a path as other characters",
+                "choose a folder without a per cent sign before two hexadecimal digits",
+            )
         self.commit_retries = commit_retries
 
     def write(self, table: str | Table, rows: pa.Table) -> Written:
@@ -225,7 +238,7 @@ class Lake:
         """
         spec = resolve(table)
         if missing_ok and self._open(spec) is None:
-            return _arrow(reading.chosen(_nothing(spec), spec, columns).collect(), spec)
+            return _arrow(reading.chosen(reading.nothing(spec).lazy(), spec, columns).collect(), spec)
         with self._told(spec.name):
             return _arrow(self.scan(spec, columns, where, version, as_of).collect(engine="streaming"), spec)
 
@@ -243,8 +256,7 @@ class Lake:
         spec = resolve(table)
         with self._told(spec.name):
             handle = self._demand(spec, version)
-            if version is not None:
-                delta.demand_files(handle, self.place(spec), spec.name)
+            delta.demand_files(handle, self.place(spec), spec.name)
             rows = reading.as_known(delta.scan(handle), spec, as_of, where, history)
             rows = reading.ordered(rows, spec) if ordered else rows
             return reading.chosen(rows, spec, columns)
@@ -303,8 +315,7 @@ class Lake:
                 with self._told(name):
                     handle = delta.open_table(place, name, version)
                     if handle is not None:
-                        if version is not None:
-                            delta.demand_files(handle, place, name)
+                        delta.demand_files(handle, place, name)
                         offered.append((name, handle.to_pyarrow_dataset(), _resolved(name)))
         return queries.run(query, offered, names, memory_limit)
 
@@ -407,10 +418,6 @@ def _for_files(frame: pl.DataFrame, spec: Table) -> pa.Table:
     """Rows in the order in which files keep them: by time where no partition does, so that days prune row groups."""
     by_time = "event_time" in frame.columns and not spec.partition
     return _arrow(frame.sort(["event_time", *spec.key] if by_time else list(spec.key)), spec)
-
-
-def _nothing(spec: Table) -> pl.LazyFrame:
-    return pl.DataFrame(pl.from_arrow(spec.schema.empty_table())).lazy()
 
 
 def _unversioned(spec: Table) -> Table:
