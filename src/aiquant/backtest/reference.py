@@ -124,7 +124,7 @@ class Reference:
         for symbol, trade in buys.items():
             notional = trade * (opening[symbol] * (1.0 + self.rules.slippage))
             need += notional + notional * self.rules.commission
-        if not self.rules.margin and need > self.cash:
+        if buys and not self.rules.margin and need > self.cash:
             factor = max(self.cash, 0.0) / need * (1.0 - _HEADROOM)
             for symbol in buys:
                 buys[symbol] *= factor
