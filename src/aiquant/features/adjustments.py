@@ -110,7 +110,7 @@ def wanted(laid: Grid, placed: pl.DataFrame) -> tuple[NDArray[np.bool_], NDArray
     if len(unknown):
         first = unknown.row(0, named=True)
         raise DataError(
-            f"the bars of {first['symbol']} do not say whether the {first['kind']} of {first['date']} is in them already",
+            f"the bars of {first['symbol']} do not say whether they hold the {first['kind']} of {first['date']}",
             'set data.adjustment to "none", "splits" or "splits+dividends" and import them again, or give no actions',
         )
     return (told == "none").to_numpy(), told.is_in(["none", "splits"]).to_numpy()

@@ -98,6 +98,8 @@ class _Work:
         for node in planning.cross_sections(roots):
             column = np.empty(self.laid.size)
             self.run([node.args[0]], column[None, :], cells=True)
+            if not self.policy.partial:
+                column[self.laid.age() < node.args[0].lookback] = np.nan
             self.ready[node.digest] = crosssection.compute(node.op, column, self.laid)
 
     def run(self, roots: list[Expression], out: NDArray[Any], cells: bool = False) -> None:
@@ -141,6 +143,7 @@ class _Chunk:
         self.rows = slice(int(laid.row_starts[first]), int(laid.row_starts[last]))
         self.starts = laid.starts[first : last + 1] - self.begin
         self.cell = laid.cell[self.rows] - self.begin
+        self.age = laid.age(first, last)[self.cell]
         breaks = np.flatnonzero(np.diff(self.cell) != 1) + 1
         edges = [0, *breaks.tolist(), len(self.cell)]
         self.runs = list(zip(edges[:-1], edges[1:], strict=True))
@@ -190,7 +193,7 @@ class _Chunk:
         if below.digest not in self.zeros:
             self.zeros[below.digest] = bool(np.any(self.values[below.digest] == 0))
         guarded = self.values[base.digest] if base is not None else None
-        return elementwise.divide(*args, guarded, self.zeros[below.digest])
+        return elementwise.divide(args[0], args[1], guarded, self.zeros[below.digest])
 
     def _array(self, digest: str) -> NDArray[Any]:
         """A value as an array: a number stands in every cell."""
@@ -216,6 +219,5 @@ class _Chunk:
     def _head(self, lookback: int) -> NDArray[np.int64]:
         """Rows that have fewer than ``lookback`` slots of history before them."""
         if lookback not in self.heads:
-            symbol = np.searchsorted(self.starts, self.cell, side="right") - 1
-            self.heads[lookback] = np.flatnonzero(self.cell - self.starts[symbol] < lookback)
+            self.heads[lookback] = np.flatnonzero(self.age < lookback)
         return self.heads[lookback]

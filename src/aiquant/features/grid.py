@@ -72,6 +72,12 @@ class Grid:
         """Number of cells."""
         return int(self.starts[-1])
 
+    def age(self, first: int = 0, last: int | None = None) -> NDArray[np.int64]:
+        """Slots since its symbol's first bar of each cell, for the symbols ``first`` to ``last`` (exclusive)."""
+        starts = self.starts[first : None if last is None else last + 1]
+        lengths = np.diff(starts)
+        return np.arange(int(lengths.sum()), dtype=np.int64) - np.repeat(starts[:-1] - starts[0], lengths)
+
     def column(self, name: str, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
         """A column of the bars on the grid, for the symbols ``first`` to ``last`` (exclusive); NaN where no bar is."""
         last = len(self.symbols) if last is None else last
