@@ -100,6 +100,31 @@ def plan(batch: pl.DataFrame, stored: pl.DataFrame, table: Table, total: int, no
     return Plan(written.filter(added_keys), written.filter(~added_keys), inserted, revised, total - len(written))
 
 
+@dataclass(frozen=True)
+class Turnover:
+    """How a set of rows differs from the one that it replaces (each version of a row is a row of its own)."""
+
+    inserted: int
+    revised: int
+    unchanged: int
+    removed: int
+
+
+def turnover(batch: pl.DataFrame, stored: pl.DataFrame, table: Table) -> Turnover:
+    """Compare a batch from :func:`prepare` with all the rows that it is to replace."""
+    key = [*table.key, "known_from"] if table.versioned else list(table.key)
+    at = _positions(batch, stored, key)
+    differs = pl.Series([False]).new_from_index(0, len(batch))
+    for name in {*batch.columns, *stored.columns} - {*key, *_NOT_COMPARED}:
+        before = stored[name].gather(at) if name in stored.columns else batch[name].clear(len(batch))
+        after = batch[name] if name in batch.columns else before.clear(len(batch))
+        differs = differs | after.ne_missing(before)
+    inserted = at.null_count()
+    revised = int((differs & at.is_not_null()).sum())
+    kept = len(batch) - inserted
+    return Turnover(inserted, revised, kept - revised, len(stored) - kept)
+
+
 def _positions(batch: pl.DataFrame, stored: pl.DataFrame, key: list[str]) -> pl.Series:
     """For each row of the batch the row of ``stored`` with its key, or null."""
     known = stored.select(key).with_row_index(_AT)

@@ -154,7 +154,7 @@ def append(handle: DeltaTable, rows: pa.Table) -> None:
 
 
 def overwrite(handle: DeltaTable, rows: pa.Table, predicate: str | None) -> None:
-    """Put ``rows`` in the place of all rows for which ``predicate`` (SQL) holds, or of the whole table, in one commit."""
+    """Put ``rows`` in the place of all rows for which ``predicate`` (SQL) holds, or of the whole table, at once."""
     write_deltalake(
         handle,
         rows,
@@ -188,6 +188,11 @@ def upsert(handle: DeltaTable, rows: pa.Table, table: Table) -> None:
 def scan(handle: DeltaTable) -> pl.LazyFrame:
     """The table at the handle's version, with filters and projections pushed down to files and row groups."""
     return pl.scan_delta(handle)
+
+
+def rows(handle: DeltaTable) -> int:
+    """Rows that the log counts."""
+    return int(sum(pa.table(handle.get_add_actions(flatten=True))["num_records"].to_pylist()))
 
 
 def quoted(name: str) -> str:

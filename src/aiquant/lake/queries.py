@@ -145,7 +145,8 @@ def _explain(error: Exception, names: list[str]) -> AiquantError:
         close = difflib.get_close_matches(wanted.lower(), names, n=1)
         there = f"tables: {', '.join(names)}" if names else "the lake is empty: start with aiquant ingest bars"
         return MissingError(f"there is no table {wanted}", f"did you mean {close[0]}?" if close else there)
-    if isinstance(error, duckdb.IOException | FileNotFoundError | pa.ArrowException | OSError):
+    unreadable = text.startswith("reading the stream registered as")
+    if unreadable or isinstance(error, duckdb.IOException | FileNotFoundError | pa.ArrowException | OSError):
         return DataError(f"a table's file cannot be read: {text}", "see which tables are sound with: aiquant lake ls")
     hint = next((line.strip() for line in str(error).splitlines()[1:] if line.startswith("Candidate")), "")
-    return UsageError(f"the query is wrong: {text}", hint)
+    return UsageError(f"the query is wrong: {text}", hint or "the dialect is DuckDB's: https://duckdb.org/docs/sql")

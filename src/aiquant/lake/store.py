@@ -173,18 +173,25 @@ class Lake:
         predicate = " AND ".join(f"{delta.quoted(n)} = {delta.literal(v)}" for n, v in where_values.items())
 
         def attempt(handle: DeltaTable) -> Written:
-            raw = reading.as_known(delta.scan(handle), _unversioned(spec), None, where_values).collect()
-            plan = changes.plan(batch, reading.newest(raw.lazy(), spec).collect(), spec, rows.num_rows, _epoch())
-            facts = raw.select(spec.key).unique()
-            removed = len(facts) - len(facts.join(batch, on=spec.key, how="semi"))
-            if removed or not plan.empty or len(raw) != len(batch):
+            rows_there = reading.as_known(delta.scan(handle), spec, None, where_values, history=True)
+            turnover = changes.turnover(batch, rows_there.collect(), spec)
+            if turnover.inserted or turnover.revised or turnover.removed:
                 delta.overwrite(handle, _for_files(batch, spec), predicate)
-            return Written(handle.version(), plan.inserted, plan.revised, plan.unchanged, removed)
+            repeated = rows.num_rows - len(batch)
+            return Written(
+                handle.version(),
+                turnover.inserted,
+                turnover.revised,
+                turnover.unchanged + repeated,
+                turnover.removed,
+            )
 
         return self._commit(spec, reading.to_arrow(batch.clear(), spec).schema, attempt)
 
     def overwrite(self, table: str | Table, rows: pa.Table) -> Written:
         """Put ``rows`` in the place of the whole table, columns included, in one commit: for what is derived.
+
+        Equal content is left alone. Otherwise all rows count as inserted, and all that were there as removed.
 
         Raises
         ------
@@ -195,8 +202,11 @@ class Lake:
         batch = changes.prepare(rows, spec)
 
         def attempt(handle: DeltaTable) -> Written:
+            there = delta.rows(handle)
+            if there == len(batch) and _holds(handle, batch, spec):
+                return Written(handle.version(), 0, 0, rows.num_rows)
             delta.overwrite(handle, _for_files(batch, spec), None)
-            return Written(handle.version(), len(batch), 0, 0)
+            return Written(handle.version(), len(batch), 0, rows.num_rows - len(batch), there)
 
         return self._commit(spec, reading.to_arrow(batch.clear(), spec).schema, attempt)
 
@@ -240,7 +250,9 @@ class Lake:
         if missing_ok and self._open(spec) is None:
             return _arrow(reading.chosen(reading.nothing(spec).lazy(), spec, columns).collect(), spec)
         with self._told(spec.name):
-            return _arrow(self.scan(spec, columns, where, version, as_of).collect(engine="streaming"), spec)
+            return _arrow(
+                self.scan(spec, columns, where, version, as_of, history=history).collect(engine="streaming"), spec
+            )
 
     def scan(
         self,
@@ -332,7 +344,7 @@ class Lake:
             first, last = _dates(files)
             return TableInfo(
                 name=name,
-                rows=int(files["num_records"].sum()),
+                rows=delta.rows(handle),
                 files=len(files),
                 bytes=int(files["size_bytes"].sum()),
                 version=handle.version(),
@@ -420,12 +432,12 @@ def _for_files(frame: pl.DataFrame, spec: Table) -> pa.Table:
     return _arrow(frame.sort(["event_time", *spec.key] if by_time else list(spec.key)), spec)
 
 
-def _unversioned(spec: Table) -> Table:
-    return Table(spec.name, pa.schema([f for f in spec.schema if f.name != "known_from"]), spec.key, spec.partition)
-
-
-def _epoch() -> datetime:
-    return datetime.fromtimestamp(0, UTC)
+def _holds(handle: DeltaTable, batch: pl.DataFrame, spec: Table) -> bool:
+    """Whether the table holds just the rows and columns of ``batch``."""
+    stored = delta.scan(handle)
+    if stored.collect_schema() != batch.schema:
+        return False
+    return reading.ordered(batch.lazy(), spec).collect().equals(reading.ordered(stored, spec).collect())
 
 
 def _dates(files: pl.DataFrame) -> tuple[date | None, date | None]:

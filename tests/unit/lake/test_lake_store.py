@@ -322,7 +322,30 @@ class TestReplace:
         assert closes(lake.read("bars", as_of=close_of(2))) == [("A", 1, 2.0), ("B", 1, 1.0)]
 
 
+class TestOverwrite:
+    def test_rows_and_columns_are_those_of_the_last_overwrite(self, lake: Lake) -> None:
+        lake.overwrite("features_core", features(3, a=1.0, b=2.0))
+        written = lake.overwrite("features_core", features(2, c=3.0))
+        assert (written.inserted, written.removed) == (2, 3)
+        read = lake.read("features_core")
+        assert read.schema.names == ["symbol", "date", "event_time", "c"]
+        assert read["c"].to_pylist() == [3.0, 3.0]
+        assert lake.read("features_core", version=1).schema.names[-1] == "b"
+
+    def test_equal_content_makes_no_version(self, lake: Lake) -> None:
+        rows = features(3, a=math.nan, b=None)
+        first = lake.overwrite("features_core", rows)
+        assert lake.overwrite("features_core", rows.take([1, 0, 2])) == Written(first.version, 0, 0, 3)
+        assert lake.overwrite("features_core", features(3, a=math.nan, b=1.0)).version == first.version + 1
+
+
 class TestRead:
+    def test_history_gives_every_version(self, lake: Lake) -> None:
+        lake.write("bars", bars(("A", 1, 1.0), ("B", 1, 5.0)))
+        lake.write("bars", bars(("A", 1, 2.0), known=close_of(9)))
+        assert closes(lake.read("bars", history=True)) == [("A", 1, 1.0), ("A", 1, 2.0), ("B", 1, 5.0)]
+        assert lake.read("bars", history=True, as_of=close_of(8)).num_rows == 2
+
     def test_as_of_hides_what_came_later(self, lake: Lake) -> None:
         lake.write("bars", bars(("A", 1, 1.0), ("A", 2, 2.0), ("A", 3, 3.0)))
         assert closes(lake.read("bars", as_of=close_of(2))) == [("A", 1, 1.0), ("A", 2, 2.0)]
