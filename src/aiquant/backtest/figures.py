@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant.backtest.figures_series import aligned, daily_returns, frame, months, years
-from aiquant.backtest.figures_style import LIGHT, bar_colour, blank, line, rounded, text, thin
+from aiquant.backtest.figures_style import LIGHT, bar_colour, bar_gap, blank, line, rounded, text, thin
 from aiquant.errors import MissingError, require
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def drawdown(curves: Mapping[str, pa.Table]) -> go.Figure:
     figure = blank("Drawdown: below the highest mark so far", height=300)
     _lines(figure, days, below, thin(list(below.values())), hovertemplate="%{y:.1%}")
     figure.data[-1].update(fill="tozeroy", fillcolor=LIGHT.strategy_fill)
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(tickformat=".1~%", rangemode="tozero")
     return figure
 
 
@@ -77,7 +77,8 @@ def _lines(
 
 def by_year(curves: Mapping[str, pa.Table]) -> go.Figure:
     """Return of each calendar year, net of costs."""
-    figure = blank("Return by year", height=320, barmode="group")
+    longest = max(len(years(table)) for table in curves.values())
+    figure = blank("Return by year", height=320, barmode="group", bargap=bar_gap(longest))
     for position, (name, table) in enumerate(curves.items()):
         told = years(table)
         figure.add_bar(
@@ -89,7 +90,7 @@ def by_year(curves: Mapping[str, pa.Table]) -> go.Figure:
             hovertemplate="%{y:.1%}",
         )
     figure.update_xaxes(tickformat="d", dtick=1 if len(figure.data[0].x) <= 12 else None)
-    figure.update_yaxes(tickformat=".0~%", nticks=8)
+    figure.update_yaxes(tickformat=".1~%", nticks=8)
     return figure
 
 
@@ -151,9 +152,11 @@ def distribution(table: pa.Table) -> go.Figure:
     """Histogram of the daily returns, with the normal distribution of the same mean and deviation."""
     returns = daily_returns(table)
     figure = blank("Distribution of daily returns", height=320, bargap=0.04)
-    low, high = np.quantile(returns, [0.0005, 0.9995]) if len(returns) > 2000 else (returns.min(), returns.max())
-    width = max(float(high - low), 1e-6) / 60
-    counts, edges = np.histogram(returns, bins=np.arange(returns.min(), returns.max() + width, width))
+    low, high = np.quantile(returns, [0.0005, 0.9995])  # single far days must not make the bars wide …
+    width = float(high - low) / np.clip(2.0 * len(returns) ** (1 / 3), 8, 80)  # (Rice's rule)
+    width = float(max(width, (returns.max() - returns.min()) / 400, 1e-6))  # … nor uncountable
+    start = returns.min() - width / 2
+    counts, edges = np.histogram(returns, bins=start + width * np.arange(int((returns.max() - start) / width) + 2))
     centres = (edges[1:] + edges[:-1]) / 2
     figure.add_bar(
         x=rounded(centres),
@@ -195,7 +198,7 @@ def exposure(table: pa.Table) -> go.Figure:
             line=line(position) | {"width": 1.6},
             hovertemplate="%{y:.1%}",
         )
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(tickformat=".1~%", rangemode="tozero")
     return figure
 
 
@@ -205,7 +208,9 @@ def turnover(table: pa.Table) -> go.Figure:
     yearly = len(set(rows["date"].dt.year())) > 10
     by = pl.col("date").dt.truncate("1y" if yearly else "1mo")
     sums = rows.group_by(by).agg(pl.col("turnover").sum()).sort("date")
-    figure = blank(f"Turnover by {'year' if yearly else 'month'} (one-way, × equity)", height=280)
+    figure = blank(
+        f"Turnover by {'year' if yearly else 'month'} (one-way, × equity)", height=280, bargap=bar_gap(len(sums))
+    )
     figure.add_bar(
         x=sums["date"].dt.year().to_list() if yearly else sums["date"].to_list(),
         y=rounded(sums["turnover"].to_numpy()),
@@ -213,14 +218,14 @@ def turnover(table: pa.Table) -> go.Figure:
         marker={"color": LIGHT.strategy, "line": {"width": 0}},
         hovertemplate="%{y:.2f}×<extra></extra>",
     )
-    figure.update_xaxes(tickformat="d" if yearly else "%b %Y")
+    figure.update_xaxes(tickformat="d" if yearly else "%b %Y", dtick="M1" if not yearly and len(sums) <= 12 else None)
     return figure
 
 
 def costs(table: pa.Table) -> go.Figure:
     """What trading cost in each year, as a share of the equity at the close before each."""
     told = years(table)
-    figure = blank("Costs of trading by year, share of equity", height=280)
+    figure = blank("Costs of trading by year, share of equity", height=280, bargap=bar_gap(len(told)))
     figure.add_bar(
         x=[year.year for year in told],
         y=rounded(np.array([year.costs for year in told])),
@@ -229,7 +234,7 @@ def costs(table: pa.Table) -> go.Figure:
         hovertemplate="%{y:.2%}<extra></extra>",
     )
     figure.update_xaxes(tickformat="d", dtick=1 if len(told) <= 12 else None)
-    figure.update_yaxes(tickformat=".1%", rangemode="tozero")
+    figure.update_yaxes(tickformat=".2~%", rangemode="tozero")
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aiquant.backtest.figures_style import LIGHT, blank, rounded, text, thin
+from aiquant.backtest.figures_style import LIGHT, bar_gap, blank, rounded, text, thin
 from aiquant.backtest.story import FoldSpans, Span
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def rank_ic_by_year(by_year: Mapping[int, float]) -> go.Figure:
     """Mean out-of-sample rank IC of each year."""
-    figure = blank("Mean rank IC by year", height=300)
     years = sorted(by_year)
+    figure = blank("Mean rank IC by year", height=300, bargap=bar_gap(len(years)))
     values = np.array([by_year[year] for year in years], dtype=float)
     figure.add_bar(
         x=years,
@@ -28,7 +28,7 @@ def rank_ic_by_year(by_year: Mapping[int, float]) -> go.Figure:
         hovertemplate="%{y:.3f}<extra></extra>",
     )
     figure.update_xaxes(tickformat="d", dtick=1 if len(years) <= 12 else None)
-    figure.update_yaxes(tickformat=".2~f")
+    figure.update_yaxes(tickformat=".3~f")
     return figure
 
 

@@ -157,6 +157,11 @@ def bar_colour(position: int) -> str:
     return LIGHT.strategy if position == 0 else LIGHT.benchmarks[(position - 1) % 3]
 
 
+def bar_gap(bars: int) -> float:
+    """Share of the room that stays empty between so many bars, so that a few do not become walls."""
+    return 0.8 if bars <= 2 else 0.5 if bars <= 6 else 0.25
+
+
 def rounded(values: NDArray[np.float64], digits: int = 6) -> list[float | None]:
     """Values to ``digits`` significant digits for drawing; what is not finite is left out (None)."""
     return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values.tolist()]

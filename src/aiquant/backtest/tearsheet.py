@@ -31,7 +31,7 @@ SUMMARY_ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("annual_return", "Return a year", "percent", "annual-return"),
     ("volatility", "Volatility a year", "percent", "volatility"),
     ("sharpe", "Sharpe ratio", "number", "sharpe"),
-    ("sharpe_interval", "Sharpe ratio, interval", "plain", "sharpe"),
+    ("sharpe_interval", "its interval", "plain", "sharpe"),
     ("max_drawdown", "Maximum drawdown", "percent", "drawdown"),
     ("annual_turnover", "Turnover a year (one-way)", "times", "turnover"),
     ("annual_costs", "Costs a year", "percent2", "costs"),
@@ -51,7 +51,7 @@ def render(story: Story) -> str:
     -------
     One HTML document (about 5 MB, most of it the plotting library), to be written as UTF-8.
     """
-    drawn = _charts(story)
+    drawn = charts(story)
     data = {"figures": {name: json.loads(f.to_json()) for name, f in drawn.items()}, "dark": light_to_dark()}
     library, page_script = _plotly_library(), _template_text("tearsheet.js.html")
     return (
@@ -86,7 +86,7 @@ def render(story: Story) -> str:
     )
 
 
-def _charts(story: Story) -> dict[str, go.Figure]:
+def charts(story: Story) -> dict[str, go.Figure]:
     curves = story.curves
     strategy, summary = next(iter(story.tracks.values()))
     told, judgement = as_mapping(summary), as_mapping(story.judgement)
@@ -133,7 +133,7 @@ def _summary_table(story: Story) -> list[tuple[str, str, list[str]]]:
     """Rows of label, glossary key and one text for each strategy; rows that nobody fills are left out."""
     summaries = [as_mapping(track.summary) for track in story.tracks.values()]
     for told in summaries:
-        told["sharpe_interval"] = tearsheet_words.interval(told)
+        told["sharpe_interval"] = tearsheet_words.between(told)
     writers = _writers()
     rows = []
     for field, label, written, term in SUMMARY_ROWS:

@@ -71,6 +71,8 @@ def _headline(story: Story) -> tuple[str, Tone]:
         return f"There was a profit after costs, but {_beaten_by(story)} had the better Sharpe ratio.", "mixed"
     if not leakage:
         return "A profit after costs was found, but the run was not checked for leaks.", "mixed"
+    if as_mapping(story.verdict).get("promoted") is False:
+        return "A profit after costs was found, but the gate did not let the model pass.", "mixed"
     return "An edge was found in these data, net of the costs that were assumed.", "good"
 
 
@@ -205,10 +207,14 @@ def sharpe(summary: dict[str, Any]) -> tuple[float | None, float | None, float |
 
 def interval(summary: dict[str, Any]) -> str:
     """The interval of a summary's Sharpe ratio in words; empty where it is not known."""
+    ends = between(summary)
+    return f"{percent(summary.get('confidence', 0.95), 0)} interval {ends}" if ends else ""
+
+
+def between(summary: dict[str, Any]) -> str:
+    """The two ends of the interval of a summary's Sharpe ratio; empty where they are not known."""
     _, low, high = sharpe(summary)
-    if low is None or high is None:
-        return ""
-    return f"{percent(summary.get('confidence', 0.95), 0)} interval {number(low)} to {number(high)}"
+    return f"{number(low)} to {number(high)}" if low is not None and high is not None else ""
 
 
 def _number(value: Any) -> float | None:
