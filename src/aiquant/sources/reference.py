@@ -72,7 +72,8 @@ def read_actions(
     if not {"kind", "ratio", "amount"} & set(raw.columns):
         raise DataError(f"{path.name}: no column for kind, ratio or amount", "name what happened: split, dividend …")
     stamper = Stamper(data, stamps.now())
-    frame = _base(raw, ("ratio", "amount")).with_columns(_ratio(raw), _day(raw, "date"), _announced(raw, stamper))
+    frame = _base(raw, ("ratio", "amount"))
+    frame = frame.with_columns(_ratio(raw), _day(raw, "date"), *_announced(raw, stamper))
     frame = _kinds(frame, raw)
     days = frame["date"].to_numpy().astype("datetime64[D]")
     first, last = calendars.FIRST_SESSION, date(stamper.now.year + 1, 12, 31)

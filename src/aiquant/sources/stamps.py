@@ -76,7 +76,7 @@ class Stamper:
             return self.exchange_zone
         try:
             return ZoneInfo(told).key
-        except (OSError, ValueError) as error:
+        except (KeyError, OSError, ValueError) as error:  # unknown, a folder, not a key
             raise SettingsError(
                 f"setting data.time_zone: {told!r} is no time zone", "use exchange, UTC, or a name like Europe/Berlin"
             ) from error
