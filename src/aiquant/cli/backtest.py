@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command(
-        epilog="Example: aiquant backtest --weights weights.csv --bars bars.parquet --capital 1000000 --commission-bps 10"
+        epilog="Example: aiquant backtest --weights weights.csv --bars bars.parquet --commission-bps 10 --slippage-bps 5"
     )(backtest)
 
 

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(workspace: WorkspaceOption = None, told: SetOption = None, as_json: JsonOption = False) -> None:
-    """Say what is installed, reachable and configured, and what to do about the rest; exit code 3 if something is wrong."""
+    """Say what is installed, reachable and configured, and what to do about the rest; exit code 3 if need be."""
     from aiquant.jobs import doctor as job
 
     try:

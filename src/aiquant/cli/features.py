@@ -9,7 +9,7 @@ import typer
 
 from aiquant.cli import options
 from aiquant.cli.console import Console, table
-from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
+from aiquant.cli.options import JsonOption, WorkspaceOption
 
 app = typer.Typer()
 

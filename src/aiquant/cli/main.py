@@ -86,10 +86,22 @@ def main() -> None:
         sys.exit(130)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
+            _stop(_fault(error))
         _stop(
             Unreachable(f"{error.filename or 'the disk'}: {error.strerror}", "make room, or check who may write there")
         )
+    except Exception as error:  # not the user's mistake but ours: say so, and keep what helps to find it
+        _stop(_fault(error))
+
+
+def _fault(error: Exception) -> AiquantError:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="aiquant-fault-", suffix=".txt", delete=False) as stream:
+        stream.write("".join(traceback.format_exception(error)))
+    problem = f"this is a fault of aiquant, not of yours: {type(error).__name__}: {error}"
+    return AiquantError(problem, f"report it, with the file {stream.name}")
 
 
 def _stop(error: AiquantError) -> None:

@@ -19,12 +19,16 @@ def _models() -> None:
 @app.command("ls", epilog="Example: aiquant models ls --json")
 def ls(workspace: WorkspaceOption = None, told: SetOption = None, as_json: JsonOption = False) -> None:
     """List the registered versions with their aliases."""
-    from aiquant.learning import registry
+    from aiquant.jobs import models as job
 
     opened = options.workspace(workspace, told)
-    found = registry.list_versions(opened.settings.tracking, opened.root)
-    rows = [(v.version, v.aliases, v.run_id, v.verdict, v.created) for v in found]
+    found = job.list_models(opened)
+    rows = [(m.version, m.aliases, m.run_id, m.rank_ic_t, m.sharpe_net, m.made) for m in found]
     Console(as_json).answer(
         {"models": found},
-        table(["version", "aliases", "run", "gate", "made"], rows) if rows else "No model is registered yet.",
+        (
+            table(["version", "aliases", "run", "rank IC t", "Sharpe net", "made"], rows)
+            if rows
+            else "No model is registered yet."
+        ),
     )

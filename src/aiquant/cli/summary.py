@@ -37,10 +37,9 @@ def strategies(figures: Mapping[str, Mapping[str, Any]]) -> Any:
 
 def forecasts(judgement: Mapping[str, Any]) -> str:
     """Out-of-sample rank IC in one line."""
-    ic = judgement["rank_ic"]
     return (
-        f"Out of sample, {judgement['first'][:10]} to {judgement['last'][:10]}: rank IC {number(ic['mean'], digits=4)} "
-        f"(t = {number(ic['t'], digits=2)}, Newey–West, {judgement['dates']:,} dates)"
+        f"Out of sample, {judgement['first']} to {judgement['last']}: rank IC {number(judgement['rank_ic'], digits=4)} "
+        f"(t = {number(judgement['rank_ic_t'], digits=2)}, Newey–West, {judgement['dates']:,} dates)"
     )
 
 
@@ -73,12 +72,12 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
 
 def honest(judgement: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the figures say in plain words; an edge that is not there is reported as not there."""
-    ic, strategy = judgement["rank_ic"], figures["strategy"]
-    t, low = ic["t"] or 0.0, strategy["sharpe_low"]
+    strategy = figures["strategy"]
+    t, low = judgement["rank_ic_t"] or 0.0, strategy["sharpe_low"]
     if t >= 2 and low is not None and low > 0:
         first = "The forecasts ordered the symbols better than chance, and the strategy earned more than its costs."
     elif t >= 2:
-        first = "The forecasts ordered the symbols better than chance, but not by enough to be sure of a profit after costs."
+        first = "The forecasts ordered the symbols better than chance, but a profit after costs is not certain."
     else:
         first = "No edge was found: the forecasts do not order the symbols better than chance would."
     better = [

@@ -28,12 +28,12 @@ def train(
 
     console = Console(as_json)
     done = job.train(options.workspace(workspace, told, learning__model=model), console.journal)
-    judged = done.study.judgement.to_dict()
+    judged = {k: v for k, v in done.study.judgement.to_dict().items() if k != "daily"}
     answer = {
         "run_id": done.run_id,
         "folder": done.folder,
-        "rank_ic": judged["rank_ic"]["mean"],
-        "rank_ic_t": judged["rank_ic"]["t"],
+        "rank_ic": judged["rank_ic"],
+        "rank_ic_t": judged["rank_ic_t"],
         "forecasts": done.manifest["results"]["forecasts"],
         "judgement": judged,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiquant import schemas
 from aiquant.errors import MissingError
-from aiquant.jobs import leakage, manifest
+from aiquant.jobs import leakage, manifest, track
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Pipeline, read
 from aiquant.jobs.workspace import Workspace, read_json, write_json
@@ -31,7 +31,7 @@ class Evaluated:
     promoted: bool
     checks: list[dict[str, Any]]
     reasons: list[str]
-    model_version: str | None = None
+    model_version: int | None = None
 
     @property
     def verdict(self) -> str:
@@ -51,7 +51,7 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str) -> Evaluated:
     MissingError
         When the run was not backtested.
     """
-    from aiquant.learning import gate, judgement
+    from aiquant.learning import gate, judgement, tracking
 
     folder = workspace.run_folder(run_id)
     told = read_json(folder / "manifest.json")
@@ -79,13 +79,16 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str) -> Evaluated:
         leak_free = bool(read_json(folder / "leakage.json")["passed"])
         decided = gate.decide(judged, net, workspace.settings.gate, leakage=leak_free)
         station.note = "promoted" if decided.promoted else "refused"
-    version = _track(workspace, journal, run_id, told, decided.to_dict())
+    with journal.station("log the verdict") as station:
+        store = tracking.connect(workspace.settings.tracking, workspace.root)
+        version = track.log_verdict(workspace, store, run_id, decided)
+        station.note = f"registered as version {version}" if version is not None else "not registered"
     done = Evaluated(
         run_id,
         decided.promoted,
         decided.to_dict()["checks"],
         list(decided.reasons),
-        version if decided.promoted else None,
+        version,
     )
     write_json(folder / "verdict.json", done.to_dict())
     return done
@@ -99,9 +102,3 @@ def _versions(told: dict[str, Any]) -> dict[str, int | None]:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
-
-
-def _track(
-    workspace: Workspace, journal: Journal, run_id: str, told: dict[str, Any], verdict: dict[str, Any]
-) -> str | None:
-    return None

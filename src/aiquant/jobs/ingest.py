@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -15,7 +15,7 @@ from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace
 
 if TYPE_CHECKING:
-    from aiquant.sources.base import Batch
+    from aiquant.sources.base import Batch, Layout
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Ingested:
         Good rows that the source held, whether they were new or not.
     inserted, revised, unchanged
         What became of them in the lake.
+    duplicates
+        Rows that said what another row had said.
     dead_letters
         Rows that were set aside.
     reasons
@@ -42,6 +44,7 @@ class Ingested:
     inserted: int = 0
     revised: int = 0
     unchanged: int = 0
+    duplicates: int = 0
     dead_letters: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     findings: dict[str, int] = field(default_factory=dict)
@@ -77,13 +80,18 @@ def bars(
     AiquantError
         When the source cannot be read, or ``strict`` and a row is bad.
     """
+    from aiquant.sources import base
+
     data = workspace.settings.data
+    if source == "files" and path is None:
+        raise UsageError("ingest from files needs a path", "say: aiquant ingest bars --source files --path prices.csv")
     with journal.station(f"ingest {source}") as station:
         parts: list[pa.Table] = []
         done = Ingested("bars", source)
         letters: list[pa.Table] = []
-        for batch in _batches(source, path, data, columns, layout, strict):
+        for batch in base.get(source).bars(data, path, columns=columns, layout=_layout(layout), strict=strict):
             parts.append(batch.rows)
+            done.duplicates += batch.duplicates
             letters.append(batch.letters)
             _remember(batch.notes, done, journal)
             journal.progress(f"ingest {source}")(sum(len(p) for p in parts), None)
@@ -127,28 +135,16 @@ def _take(workspace: Workspace, journal: Journal, table: schemas.Table, batch: B
     return done
 
 
-def _batches(
-    source: str,
-    path: Path | None,
-    data: Any,
-    columns: dict[str, str] | None,
-    layout: str | None,
-    strict: bool,
-) -> Iterator[Batch]:
-    from aiquant.sources import files, sample
-
-    if source == "files":
-        if path is None:
-            raise UsageError(
-                "ingest from files needs a path", "say: aiquant ingest bars --source files --path prices.csv"
-            )
-        yield from files.read_bars(path, data, columns=columns, layout=layout, strict=strict)
-    elif source == "sample":
-        yield sample.read_bars(data)
-    else:
-        from aiquant.sources import base
-
-        yield from base.find(source).read_bars(data)
+def _layout(told: str | None) -> Layout | None:
+    if told is None:
+        return None
+    if told == "long":
+        return "long"
+    if told == "wide":
+        return "wide"
+    raise UsageError(
+        f"--layout {told}: not known", "use long (a row for a symbol and a time) or wide (a column a symbol)"
+    )
 
 
 def _screen(rows: pa.Table, calendar: str, source: str) -> tuple[pa.Table, pa.Table, pa.Table]:

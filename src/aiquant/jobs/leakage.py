@@ -107,7 +107,7 @@ def check(
 
 
 def examine(pipeline: Pipeline, inputs: Inputs, cuts: int, seed: int, journal: Journal | None = None) -> Verdict:
-    """Compare the pipeline on ``inputs`` with itself on inputs that were cut at ``cuts`` random times and fold starts."""
+    """Compare the pipeline on ``inputs`` with itself on inputs cut at ``cuts`` random times and fold starts."""
     whole = _Computed.of(pipeline, inputs)
     verdict = Verdict(list(_overlaps(whole.panel, whole.folds)))
     moments = _moments(whole, cuts, seed)

@@ -1,7 +1,7 @@
 """The way from bars to forecasts, in a few lines that read like the map.
 
-:class:`Pipeline` is what training, ``check leakage`` and ``reproduce`` all run: one definition of the way. A step can be
-replaced by deriving from it, and the leakage check tells whether the replacement looks ahead.
+:class:`Pipeline` is what training, ``check leakage`` and ``reproduce`` all run: one definition of the way. A step can
+be replaced by deriving from it, and the leakage check tells whether the replacement looks ahead.
 """
 
 from __future__ import annotations

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from aiquant import schemas
+from aiquant import calendars, schemas
 from aiquant.errors import DataError
 from aiquant.jobs import features as feature_job
-from aiquant.jobs import tables
+from aiquant.jobs import manifest, tables
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Pipeline, read
 from aiquant.jobs.train import FINAL
-from aiquant.jobs.workspace import Workspace
+from aiquant.jobs.workspace import Workspace, read_json
+from aiquant.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,13 @@ def predict(
     from aiquant.learning import forecasters, training
 
     folder = workspace.run_folder(run_id)
-    pipeline = Pipeline(workspace.settings)
-    inputs = read(workspace.lake, workspace.settings)
+    told = read_json(folder / "manifest.json")
+    pipeline = Pipeline(manifest.settings_of(told))
+    inputs = read(workspace.lake, pipeline.settings)
     rows = feature_job.current(workspace, journal, pipeline, inputs)
     with journal.station("predict") as station:
         model = forecasters.load(folder / "models" / FINAL)
-        panel = pipeline.panel(rows, schemas.LABELS.schema.empty_table(), pipeline.universe(inputs))
+        panel = pipeline.panel(rows, pipeline.labels(inputs), pipeline.universe(inputs))
         asked = np.datetime64(day) if day is not None else panel.dates.max()
         chosen = np.flatnonzero(panel.dates == asked)
         if not len(chosen):
@@ -65,9 +68,8 @@ def predict(
     ordered = forecasts.sort_by([("forecast", "descending"), ("symbol", "ascending")])
     pairs = list(zip(ordered["symbol"].to_pylist(), ordered["forecast"].to_pylist(), strict=True))
     moment: date = asked.astype("datetime64[D]").item()
-    return Predicted(
-        run_id, model.name, moment, workspace.settings.labels.horizon, _in_sample(workspace, run_id, moment), pairs, out
-    )
+    in_sample = _in_sample(moment, told, pipeline.settings)
+    return Predicted(run_id, model.name, moment, pipeline.settings.labels.horizon, in_sample, pairs, out)
 
 
 def _keep(workspace: Workspace, forecasts: pa.Table, run_id: str) -> None:
@@ -75,14 +77,10 @@ def _keep(workspace: Workspace, forecasts: pa.Table, run_id: str) -> None:
     workspace.lake.write(schemas.FORECASTS, forecasts)
 
 
-def _in_sample(workspace: Workspace, run_id: str, day: date) -> bool:
+def _in_sample(day: date, told: dict[str, Any], settings: Settings) -> bool:
     """Whether the final model may have been trained on the label of that day."""
-    from aiquant.jobs.workspace import read_json
-
-    last = date.fromisoformat(read_json(workspace.run_folder(run_id) / "manifest.json")["about"]["last"])
+    last = date.fromisoformat(told["about"]["last"])
     if day > last:
         return False
-    from aiquant import calendars
-
-    between = calendars.sessions(workspace.settings.data.calendar, day, last)
-    return len(between) - 1 > workspace.settings.labels.horizon
+    between = calendars.sessions(settings.data.calendar, day, last)
+    return len(between) - 1 > settings.labels.horizon

@@ -7,9 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-import pyarrow.parquet as pq
-
 from aiquant import schemas
 from aiquant.backtest.story import FoldSpans, Source, Station, Story, Track
 from aiquant.errors import MissingError
@@ -38,14 +35,15 @@ def report(
     MissingError
         When the run was not backtested.
     """
-    from aiquant.backtest import tearsheet
+    from aiquant.backtest import figures, tearsheet
 
     path = out or workspace.run_folder(run_id) / "report.html"
     with journal.station("report") as station:
         told = story(workspace, run_id)
         write_text(path, tearsheet.render(told))
         if png is not None:
-            tearsheet.write_png(told, png)
+            for name, figure in tearsheet.charts(told).items():
+                figures.to_png(figure, png / f"{name}.png")
         station.note = str(path)
     return Reported(run_id, path)
 
@@ -109,7 +107,7 @@ def _description(told: dict[str, Any]) -> str:
     return (
         f"{settings['learning.model']} forecasts {target[settings['labels.target']]} of each symbol over the next "
         f"{settings['labels.horizon']} sessions from {features['count']} features (set {features['set']}), trained anew "
-        f"for each year on the years before it. The forecasts are held {settings['portfolio.rule']}: "
+        f"for each year on the years before it. Forecasts are held {settings['portfolio.rule']}: "
         f"{100 * settings['portfolio.quantile']:g} % of the universe on a side."
     )
 
@@ -131,18 +129,10 @@ _UNKNOWN = "not known: no universe with members from–to is set, every symbol w
 
 def _judgement(folder: Path) -> dict[str, Any]:
     told = read_json(folder / "judgement.json")
-    daily = pl.DataFrame(pq.read_table(folder / "judgement_daily.parquet"))
-    names = ("lowest fifth", "second", "third", "fourth", "highest fifth")
     return {
-        "rank_ic": told["rank_ic"]["mean"],
-        "rank_ic_t": told["rank_ic"]["t"],
-        "icir": told["icir"],
-        "dates": told["dates"],
-        "breadth": told["breadth"],
-        "horizon": told["horizon"],
-        "by_year": {int(row["year"]): row["rank_ic"] for row in told["by_year"]},
-        "daily": dict(daily.select("date", "rank_ic").iter_rows()),
-        "quantiles": dict(zip(names, told["quantiles"], strict=False)),
+        **told,
+        "by_year": {int(year): value for year, value in told["by_year"].items()},
+        "daily": {date.fromisoformat(day): value for day, value in told["daily"].items()},
     }
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import Unreachable
-from aiquant.jobs import digests, manifest, tables
+from aiquant.jobs import digests, manifest
 from aiquant.jobs import features as feature_job
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, describe, read
@@ -60,7 +60,11 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
     DataError
         When there is too little history.
     """
+    from aiquant.jobs import track
+    from aiquant.learning import tracking
+
     pipeline = Pipeline(workspace.settings)
+    opening = tracking.warm_up(workspace.settings.tracking, workspace.root)
     with journal.station("read bars") as station:
         inputs = read(workspace.lake, workspace.settings)
         station.rows = inputs.bars.num_rows
@@ -70,7 +74,10 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
     with journal.station("write the run") as station:
         told = _write(workspace, pipeline, inputs, about, study)
         station.rows = study.trained.forecasts.num_rows
-    return TrainedRun(study.run_id, workspace.runs / study.run_id, told, study)
+    done = TrainedRun(study.run_id, workspace.runs / study.run_id, told, study)
+    with journal.station("log to MLflow") as station:
+        track.log(workspace, opening.result(), done)
+    return done
 
 
 def compute(pipeline: Pipeline, inputs: Inputs, features: pa.Table, run_id: str, journal: Journal) -> Study:
@@ -92,7 +99,7 @@ def compute(pipeline: Pipeline, inputs: Inputs, features: pa.Table, run_id: str,
         station.note = "forecasts out of sample"
     with journal.station("judge") as station:
         judged = judgement.judge(trained.forecasts, labels, inputs.sessions)
-        station.note = f"rank IC {judged.rank_ic.mean:+.4f}, t {judged.rank_ic.t:+.2f}"
+        station.note = f"rank IC {judged.rank_ic:+.4f}, t {judged.rank_ic_t:+.2f}"
     return Study(run_id, panel, labels, trained, final, judged)
 
 
@@ -125,7 +132,6 @@ def _write(
     workspace.lake.replace(schemas.FORECASTS, study.trained.forecasts, {"run_id": study.run_id})
     _save_models(folder / "models", study)
     write_json(folder / "judgement.json", study.judgement.to_dict())
-    tables.write(study.judgement.daily, folder / "judgement_daily.parquet")
     write_json(
         folder / "folds.json",
         {"folds": study.trained.folds.to_pylist(), "importance": _mean_importance(study.trained.importances)},
@@ -142,8 +148,8 @@ def _write(
         },
         "results": {
             "forecasts": {"rows": study.trained.forecasts.num_rows, "digest": digest(study.trained.forecasts)},
-            "rank_ic": study.judgement.rank_ic.mean,
-            "rank_ic_t": study.judgement.rank_ic.t,
+            "rank_ic": study.judgement.rank_ic,
+            "rank_ic_t": study.judgement.rank_ic_t,
         },
     }
     write_json(folder / "manifest.json", told)
