@@ -117,7 +117,9 @@ def run(
     begun = int(np.argmax(decision >= 0))
     bankrupt = market.dates[played - 1].item() if account.equity[0] <= 0 else None
     notes = [*market.notes, *([why] if why else []), *_notes(account, journal, market, targets, played)]
-    said = "splits and dividends are applied" if len(market.actions) else "none applied"
+    said = "none were given"
+    if actions is not None:
+        said = f"{len(market.actions)} applied: before the open, splits first, dividends on shares held overnight"
     return Result(
         equity=_equity(journal, market, begun, played, run_id),
         fills=_fills(journal, market, fill, run_id),

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_COLUMNS = ["symbol", "interval", "date", "open", "close", "adjustment"]
+
+
 @dataclass(frozen=True)
 class Market:
     """Prices and actions of the sessions of a run.
@@ -82,7 +85,10 @@ def read_bars(bars: pa.Table, sessions: Sessions) -> pl.DataFrame:
         When there is no bar; bars of several intervals are mixed; a close or an open is not a positive number; a symbol
         has two bars on a date; or no bar lies on a session.
     """
-    frame = pl.DataFrame(pl.from_arrow(bars.select(["symbol", "interval", "date", "open", "close", "adjustment"])))
+    missing = [name for name in _COLUMNS if name not in bars.column_names]
+    if missing:
+        raise DataError(f"bars lack the column(s) {', '.join(missing)}", "pass them in the schema of the table bars")
+    frame = pl.DataFrame(pl.from_arrow(bars.select(_COLUMNS)))
     if not len(frame):
         raise DataError("there are no bars to trade on", "ingest bars first")
     intervals = sorted(frame["interval"].unique().to_list())

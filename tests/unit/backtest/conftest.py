@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,3 +116,9 @@ def trade() -> Callable[..., engine.Result]:
         )
 
     return play
+
+
+@pytest.fixture
+def tiny() -> SimpleNamespace:
+    """The builders of this file, for tests that need the pieces of a run."""
+    return SimpleNamespace(bars=bars, weights=weights, sessions=sessions, actions=actions, free=free, day=day)
