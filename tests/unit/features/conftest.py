@@ -78,7 +78,12 @@ def history(seed: int, first: int, length: int, gaps: float = 0.06) -> dict[str,
 
 @pytest.fixture(scope="session")
 def histories() -> dict[str, dict[str, Any]]:
-    return {"AAA": history(1, 0, 160), "BBB": history(2, 30, 130), "CCC": history(3, 0, 150, 0.0), "DDD": history(4, 90, 5)}
+    return {
+        "AAA": history(1, 0, 160),
+        "BBB": history(2, 30, 130),
+        "CCC": history(3, 0, 150, 0.0),
+        "DDD": history(4, 90, 5),
+    }
 
 
 @pytest.fixture(scope="session")

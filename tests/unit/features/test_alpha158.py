@@ -101,7 +101,9 @@ def oracle(formula: str, fields: pd.DataFrame, qlib: bool) -> pd.Series:
     text = re.sub(r"\$(\w+)", r"F['\1']", formula)
     if not qlib:
         # Corrected: a comparison with an unknown value is unknown, a volume of nothing gives no quotient.
-        text = re.sub(r"F\['close'\]([<>])Ref\(F\['close'\], 1\)", r"COMPARE('\1', F['close'], Ref(F['close'], 1))", text)
+        text = re.sub(
+            r"F\['close'\]([<>])Ref\(F\['close'\], 1\)", r"COMPARE('\1', F['close'], Ref(F['close'], 1))", text
+        )
         text = text.replace("(F['volume']+1e-12)", "NONZERO(F['volume'])")
     names = functions(qlib) | {
         "F": fields.astype(np.float32 if qlib else np.float64),
