@@ -1,0 +1,1 @@
+"""Benchmarks against peers: equal results first, then time."""
