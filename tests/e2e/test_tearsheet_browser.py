@@ -147,6 +147,16 @@ def test_scale_of_the_equity_chart_can_be_changed(browser: Any, pages: dict[str,
         assert visit.said == []
 
 
+def test_pointing_at_a_chart_shows_its_numbers(browser: Any, pages: dict[str, Path]) -> None:
+    with Visit(browser, pages["whole"], DESKTOP) as visit:
+        chart = visit.page.locator("[data-chart=equity]")
+        chart.scroll_into_view_if_needed()
+        chart.locator(".nsewdrag").first.hover()
+        visit.page.wait_for_selector("[data-chart=equity] .hoverlayer text")
+        assert "Equal weight" in " ".join(chart.locator(".hoverlayer text").all_text_contents())
+        assert visit.said == []
+
+
 def test_dark_page_has_dark_charts(browser: Any, pages: dict[str, Path]) -> None:
     paper = "document.querySelector('[data-chart=equity]').layout.paper_bgcolor"
     with Visit(browser, pages["whole"], DESKTOP, "light") as light:

@@ -144,7 +144,8 @@ def rolling_sharpe(curves: Mapping[str, pa.Table], per_year: float, risk_free: f
         ratios[name] = ratio.to_numpy()
     figure = blank(f"Sharpe ratio over the past {window} sessions", height=300)
     _lines(figure, days, ratios, thin(list(ratios.values())), hovertemplate="%{y:.2f}")
-    figure.update_traces(line={"width": 1.3})
+    figure.update_traces(line={"width": 1.1})
+    figure.data[-1].line.width = 1.8
     return figure
 
 

@@ -117,7 +117,17 @@ def blank(title: str, height: int = 360, **layout: Any) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
         template="none",
-        title={"text": text(title), "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 15}},
+        title={
+            "text": text(title),
+            "font": {"size": 15},
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 14},
+        },
         height=height,
         margin={"l": 58, "r": 18, "t": 64, "b": 34},
         font={"family": FONT, "size": 12, "color": LIGHT.ink},

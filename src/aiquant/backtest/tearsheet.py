@@ -31,7 +31,7 @@ SUMMARY_ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("annual_return", "Return a year", "percent", "annual-return"),
     ("volatility", "Volatility a year", "percent", "volatility"),
     ("sharpe", "Sharpe ratio", "number", "sharpe"),
-    ("sharpe_interval", "its interval", "plain", "sharpe"),
+    ("sharpe_interval", "Sharpe ratio, interval", "plain", "sharpe"),
     ("max_drawdown", "Maximum drawdown", "percent", "drawdown"),
     ("annual_turnover", "Turnover a year (one-way)", "times", "turnover"),
     ("annual_costs", "Costs a year", "percent2", "costs"),
