@@ -5,7 +5,7 @@ Conventions that hold in all tables:
 - ``event_time`` is the moment (UTC, microseconds) at which the fact of the row could first be known: a bar's close, an
   article's publication. A reader that decides at time t may use rows with ``event_time <= t`` only.
 - ``known_from`` is the moment (UTC, microseconds) at which *this version* of the row could first be known. For the
-  first version of a row it equals ``event_time``; for a correction it is the moment the correction was taken in.
+  first version of a bar it equals ``event_time``; for a correction it is the moment the correction was taken in.
   A key may stand in a table more than once, with different ``known_from``: the newest one at or before t counts at t.
 - ``date`` is the exchange-local date of the session; ``symbol`` is in upper case.
 - Prices are in units of the instrument's currency, volumes in shares, weights and returns are fractions (0.01 = 1 %).
@@ -86,6 +86,10 @@ def _positive(name: str) -> Invariant:
     return Invariant(f"{name} is not a positive number", column.is_null() | (column.is_finite() & (column > 0)))
 
 
+def _filled(name: str) -> Invariant:
+    return Invariant(f"{name} is empty", pl.col(name).str.len_chars() > 0)
+
+
 def _not_negative(name: str) -> Invariant:
     column = pl.col(name)
     return Invariant(f"{name} is negative or not a number", column.is_null() | (column.is_finite() & (column >= 0)))
@@ -102,7 +106,7 @@ def _inside_range(name: str) -> Invariant:
 RANGE_SLACK = 1e-4
 """Share of the price by which open and close may leave [low, high]: adjusted prices are often kept to 5 digits."""
 
-_SYMBOL = Invariant("symbol is empty", pl.col("symbol").str.len_chars() > 0)
+_SYMBOL = _filled("symbol")
 
 BARS = Table(
     name="bars",
@@ -195,6 +199,85 @@ UNIVERSE = Table(
     ),
 )
 """Who belonged to a universe, from when to when."""
+
+_LOG = [  # where a row that came through the log stood in it; null for rows that were taken in another way
+    _field("log_partition", pa.int32(), required=False),
+    _field("log_offset", pa.int64(), required=False),
+]
+
+TICKS = Table(
+    name="ticks",
+    schema=pa.schema(
+        [
+            _field("symbol", pa.string()),
+            _field("date", pa.date32()),
+            _field("event_time", TIME),  # when the trade was reported
+            _field("event_ns", pa.int64()),  # the same in nanoseconds since 1970, as the vendor gives it
+            _field("price", pa.float64()),
+            _field("size", pa.float64()),  # shares, may be fractional
+            _field("exchange", pa.string()),
+            _field("trade_id", pa.string()),  # unique within symbol, date and exchange
+            _field("sequence", pa.int64(), required=False),  # rises within symbol and date, with gaps
+            _field("conditions", pa.string(), required=False),  # the vendor's codes, joined by commas
+            _field("ingest_time", TIME),
+            _field("source", pa.string()),
+            *_LOG,
+        ]
+    ),
+    key=("symbol", "date", "exchange", "trade_id"),
+    partition=("date",),
+    invariants=(_SYMBOL, _positive("price"), _positive("size"), _filled("trade_id")),
+)
+"""Trades as they were reported; one row each."""
+
+NEWS = Table(
+    name="news",
+    schema=pa.schema(
+        [
+            _field("article_id", pa.string()),  # digest of source and normalised address
+            _field("date", pa.date32()),  # of the publication, UTC
+            _field("event_time", TIME),  # publication; the day's end where only a day is known
+            _field("known_from", TIME),  # the later of publication and our receipt
+            _field("symbols", pa.string()),  # linked symbols in ascending order, joined by commas; may be empty
+            _field("title", pa.string()),
+            _field("description", pa.string(), required=False),
+            _field("url", pa.string()),
+            _field("publisher", pa.string(), required=False),
+            _field("language", pa.string(), required=False),
+            _field("source", pa.string()),
+            *_LOG,
+        ]
+    ),
+    key=("article_id",),
+    partition=("date",),
+    invariants=(_filled("article_id"), _filled("title"), _filled("url")),
+)
+"""Articles. A feature may use one from ``known_from`` on, which a delayed plan puts a day behind publication."""
+
+TWEETS = Table(
+    name="tweets",
+    schema=pa.schema(
+        [
+            _field("post_id", pa.string()),
+            _field("date", pa.date32()),  # of the post, UTC
+            _field("event_time", TIME),  # when it was posted
+            _field("known_from", TIME),  # the later of posting and our receipt
+            _field("symbols", pa.string()),  # cashtags in ascending order, joined by commas
+            _field("author", pa.string()),  # pseudonym: a keyed digest, never the name or id
+            _field("text", pa.string()),  # names of other users are pseudonyms too
+            _field("language", pa.string(), required=False),
+            _field("kind", pa.string()),  # post | reply | quote | retweet
+            _field("refers_to", pa.string(), required=False),  # the post that it replies to, quotes or repeats
+            *_optional("likes", "retweets", "replies", "quotes"),  # as of known_from, never as of posting
+            _field("source", pa.string()),
+            *_LOG,
+        ]
+    ),
+    key=("post_id",),
+    partition=("date",),
+    invariants=(_filled("post_id"), _filled("author"), _filled("text")),
+)
+"""Posts, their authors pseudonymised before anything is written."""
 
 _ROW = [_field("symbol", pa.string()), _field("date", pa.date32()), _field("event_time", TIME)]
 
@@ -334,6 +417,9 @@ TABLES: tuple[Table, ...] = (
     BARS,
     CORPORATE_ACTIONS,
     UNIVERSE,
+    TICKS,
+    NEWS,
+    TWEETS,
     FORECASTS,
     TARGET_WEIGHTS,
     FILLS,
