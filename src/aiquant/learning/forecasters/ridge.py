@@ -83,7 +83,8 @@ class Ridge:
     def predict(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """See :meth:`Forecaster.predict`."""
         check_width(self.name, self.features, X)
-        blocks = [self._standardised(X[s : s + BLOCK]) @ self._slope for s in range(0, len(X), BLOCK)]
+        # Row by row, not by BLAS: there the last bits of a forecast depend on how many rows stand beside it.
+        blocks = [(self._standardised(X[s : s + BLOCK]) * self._slope).sum(axis=1) for s in range(0, len(X), BLOCK)]
         return self._constant + np.concatenate(blocks or [np.empty(0)])
 
     def importance(self) -> dict[str, float]:
