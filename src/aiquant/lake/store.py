@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from aiquant.errors import DataError, MissingError, Unreachable, UsageError
-from aiquant.lake import changes, delta, faults, reading
+from aiquant.lake import changes, delta, faults, panics, reading
 from aiquant.lake.reading import Where
 from aiquant.schemas import TABLES, Table, features_table
 
@@ -148,7 +148,7 @@ class Lake:
                 delta.append(handle, _for_files(plan.added, spec))
             return Written(handle.version(), plan.inserted, plan.revised, plan.unchanged)
 
-        return self._commit(spec, reading.to_arrow(batch.clear(), spec).schema, attempt)
+        return self._commit(spec, batch, attempt)
 
     def replace(self, table: str | Table, rows: pa.Table, where_values: Mapping[str, str | int]) -> Written:
         """Put ``rows`` in the place of all rows that have these values, atomically; equal content is left alone.
@@ -186,7 +186,7 @@ class Lake:
                 turnover.removed,
             )
 
-        return self._commit(spec, reading.to_arrow(batch.clear(), spec).schema, attempt)
+        return self._commit(spec, batch, attempt)
 
     def overwrite(self, table: str | Table, rows: pa.Table) -> Written:
         """Put ``rows`` in the place of the whole table, columns included, in one commit: for what is derived.
@@ -208,7 +208,7 @@ class Lake:
             delta.overwrite(handle, _for_files(batch, spec), None)
             return Written(handle.version(), len(batch), 0, rows.num_rows - len(batch), there)
 
-        return self._commit(spec, reading.to_arrow(batch.clear(), spec).schema, attempt)
+        return self._commit(spec, batch, attempt)
 
     def read(
         self,
@@ -362,14 +362,16 @@ class Lake:
             raise MissingError(f"there is no table {spec.name} at {self.place(spec)}", _remedy(spec.name))
         return handle
 
-    def _commit(self, spec: Table, schema: pa.Schema, attempt: Callable[[DeltaTable], Written]) -> Written:
+    def _commit(self, spec: Table, batch: pl.DataFrame, attempt: Callable[[DeltaTable], Written]) -> Written:
         """Open (or create) the table and try; after a rival's commit read again and try again."""
         place = self.place(spec)
+        schema = _arrow(batch.clear(), spec).schema
+        size = int(batch.estimated_size())
         for tries in range(self.commit_retries + 1):
             if tries:
                 time.sleep(random.uniform(0, min(1.0, 0.02 * 2**tries)))
             try:
-                with self._told(spec.name):
+                with self._told(spec.name), panics.hushed_when_tight(place, size):
                     return attempt(delta.open_table(place, spec.name) or delta.create(place, spec, schema))
             except CommitFailedError:
                 continue
