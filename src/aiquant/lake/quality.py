@@ -50,6 +50,9 @@ EXTREME_MULTIPLE = 10.0
 
 USUAL_BARS = 63
 
+SPLIT_TOLERANCE = 0.02
+"""How near to a whole number the ratio of two closes must be for the finding to mention a split."""
+
 
 @dataclass(frozen=True)
 class Screened:
@@ -215,10 +218,25 @@ def _extreme_moves(frame: pl.DataFrame) -> pl.DataFrame:
     def extreme(name: str) -> pl.Expr:
         return pl.col(name).abs() > pl.max_horizontal(pl.lit(EXTREME), pl.col("usual") * EXTREME_MULTIPLE)
 
+    ratio = pl.col("move").abs().exp()
+    whole = ratio.round()
+    like_split = (whole >= 2) & ((ratio / whole - 1).abs() < SPLIT_TOLERANCE)
+    split = (
+        pl.when(like_split & (pl.col("move") < 0))
+        .then(pl.format(" (as an unadjusted {}:1 split)", whole.cast(pl.Int64)))
+        .when(like_split)
+        .then(pl.format(" (as an unadjusted 1:{} split)", whole.cast(pl.Int64)))
+        .otherwise(pl.lit(""))
+    )
     words = {"move": "close to close", "up": "body to high", "down": "body to low"}
     parts = [
         pl.when(extreme(name)).then(
-            pl.format("{} {}%", pl.lit(text), ((pl.col(name).exp() - 1) * 100).round(1).cast(pl.String))
+            pl.format(
+                "{} {}%{}",
+                pl.lit(text),
+                ((pl.col(name).exp() - 1) * 100).round(1).cast(pl.String),
+                split if name == "move" else pl.lit(""),
+            )
         )
         for name, text in words.items()
     ]

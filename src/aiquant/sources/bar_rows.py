@@ -69,7 +69,7 @@ class BarFile:
         self._file: Opened = open_file(path, place)
         self._known: Recognised = names.recognise(place, self._file.header, columns, layout)
         self._style: numbers.NumberStyle | None = None
-        self._order: times.DayOrder = "none"
+        self._orders: dict[str, times.DayOrder] = {}
         self._role = next(name for name in names.TIMES if name in self._known.columns)
         self.counts.notes.extend((*self._file.notes, *self._known.notes))
 
@@ -106,12 +106,13 @@ class BarFile:
             return
         frame = chunk.frame
         self._style = numbers.style_of([frame[name] for name in VALUES if name in frame.columns])
-        self._order = times.day_order(frame[self._role])
-        if self._order == "ambiguous":
-            raise DataError(
-                f"{self.place}: {_first(frame[self._role])!r} can be read month first or day first",
-                "write dates as YYYY-MM-DD",
-            )
+        for name in {self._role, "date"} & set(frame.columns):
+            self._orders[name] = times.day_order(frame[name])
+            if self._orders[name] == "ambiguous":
+                raise DataError(
+                    f"{self.place}: {_first(frame[name])!r} can be read month first or day first",
+                    "write dates as YYYY-MM-DD",
+                )
         if self._known.layout == "wide" and numbers.parse(frame["close"], self._style).null_count() == len(frame):
             raise DataError(
                 f"{self.place}: no column for symbol and close: none of the columns beside "
@@ -195,7 +196,7 @@ class BarFile:
 
     def _stamped(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
         when, role, dates = self._when(raw)
-        stamped = self._stamper.stamp(times.parse(when, self._order), role, dates)
+        stamped = self._stamper.stamp(times.parse(when, self._orders[role]), role, dates)
         counts, reason = self.counts, stamped["reason"]
         naive = reason == stamps.NAIVE
         counts.naive += int(naive.sum())
@@ -228,10 +229,10 @@ class BarFile:
         if when.dtype == pl.Time or (
             when.dtype == pl.String and when.str.contains(r"^\s*\d{1,2}:\d{2}(:\d{2})?(\.\d+)?\s*$").any()
         ):
-            day = times.parse(raw["date"], times.day_order(raw["date"]))["written"].dt.date().cast(pl.String)
+            day = times.parse(raw["date"], self._orders["date"])["written"].dt.date().cast(pl.String)
             clock = when.cast(pl.String).str.strip_chars().str.slice(0, 15)
             return (day + " " + clock).alias(role), role, None
-        day = times.parse(raw["date"], times.day_order(raw["date"]))["written"].dt.date()
+        day = times.parse(raw["date"], self._orders["date"])["written"].dt.date()
         return when, role, day
 
     def _refuse_other_interval(self, raw: pl.DataFrame, stamped: pl.DataFrame) -> None:

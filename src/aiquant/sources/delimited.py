@@ -16,7 +16,7 @@ from aiquant.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 COMPRESSED = (".gz", ".bz2", ".zst")
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
 _HEAD_BYTES = 1 << 18
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 

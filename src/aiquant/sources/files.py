@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aiquant import deadletters
-from aiquant.errors import DataError
+from aiquant.errors import DataError, UsageError
 from aiquant.schemas import BARS, DEAD_LETTERS, conform
 from aiquant.settings import DataSettings
 from aiquant.sources import stamps
@@ -35,8 +35,8 @@ from aiquant.sources.weights import read_weights
 
 __all__ = ["BATCH_ROWS", "FilesSource", "read_actions", "read_bars", "read_universe", "read_weights"]
 
-BATCH_ROWS = 500_000
-"""Rows of a batch, about 100 MB."""
+BATCH_ROWS = 250_000
+"""Rows of a batch, about 50 MB."""
 
 _KEY = ("symbol", "event_time")
 
@@ -260,5 +260,5 @@ class FilesSource:
     ) -> Iterator[Batch]:
         """The bars of ``path``."""
         if path is None:
-            raise DataError("the source files needs a path", "name a file or a folder")
+            raise UsageError("the source files needs a path", "name a file or a folder")
         return read_bars(path, data, columns, layout, strict)

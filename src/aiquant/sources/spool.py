@@ -12,7 +12,7 @@ import pyarrow.ipc
 
 from aiquant.errors import Unreachable
 
-MEMORY_BYTES = 64 << 20
+MEMORY_BYTES = 32 << 20
 
 
 class Spool:

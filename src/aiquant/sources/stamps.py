@@ -109,9 +109,10 @@ class Stamper:
             frame = self._daily(told["written"], instant, role, dates)
         else:
             frame = self._intraday(told["written"], instant, role)
+        torn = pl.lit(False)
         if not self.daily and dates is not None:
-            frame = frame.with_columns(date=pl.coalesce(dates.alias("date"), "date"))
-        return self._judged(frame)
+            torn = (pl.col("date") != dates).fill_null(True)
+        return self._judged(frame.with_columns(torn=torn))
 
     def _instants(self, told: pl.DataFrame) -> pl.Series:
         if self.assumed_zone is None:
@@ -191,6 +192,10 @@ class Stamper:
             .then(pl.lit("unread"))
             .when("naive")
             .then(pl.lit(NAIVE))
+            .when(pl.col("date").is_null())
+            .then(pl.lit("date is missing or cannot be read"))
+            .when("torn")
+            .then(pl.format("date {} and the time name different sessions", "date"))
             .when(pl.col("date") > self.now.date())
             .then(pl.format("{} lies in the future", "date"))
             .when(pl.col("date") < began)

@@ -91,6 +91,16 @@ def test_a_whole_bar_of_wrong_scale() -> None:
     assert found(screen(rows)) == [("scale_error", "set_aside", "2020-01-10")]
 
 
+def test_five_bars_in_a_row_of_wrong_scale() -> None:
+    rows = bars([c * (100 if 8 <= i < 13 else 1) for i, c in enumerate(CALM * 2)])
+    assert [f[:2] for f in found(screen(rows))] == [("scale_error", "set_aside")] * 5
+
+
+def test_a_split_that_was_not_applied_is_named() -> None:
+    rows = bars([c * (0.25 if i >= 6 else 1) for i, c in enumerate(CALM)])
+    assert "(as an unadjusted 4:1 split)" in screen(rows).findings["detail"][0].as_py()
+
+
 def test_a_symbol_with_three_rows() -> None:
     rows = bars([10.0, 100.0, 10.1])
     assert found(screen(rows)) == [("scale_error", "set_aside", "2020-01-03")]

@@ -392,7 +392,8 @@ def test_a_given_event_time_is_the_close_but_never_before_the_session_closes(tmp
 def test_offsets_are_taken_row_by_row_and_naive_rows_among_them_are_letters(tmp_path: Path) -> None:
     text = (
         "symbol,event_time,close\n"
-        "A,2020-01-02 16:10:00-05:00,1\nB,2020-01-02 22:10:00+01:00,1\nC,2020-01-02T21:10:00Z,1\nD,2020-01-02 16:10:00,1\n"
+        "A,2020-01-02 16:10:00-05:00,1\nB,2020-01-02 22:10:00+01:00,1\nC,2020-01-02T21:10:00Z,1\n"
+        "D,2020-01-02 16:10:00,1\n"
     )
     batches = read(put(tmp_path, text))
     assert {r["symbol"]: r["event_time"] for r in rows(batches)} == dict.fromkeys("ABC", utc(2020, 1, 2, 21, 10))
@@ -416,6 +417,19 @@ def test_most_rows_on_no_session_points_to_the_calendar(tmp_path: Path) -> None:
     batches = read(put(tmp_path, "symbol,date,close\nA,2020-01-04,1\nA,2020-01-05,1\nA,2020-01-06,1\n"))
     assert any("2 of 3 rows lie on no session of XNYS: is data.calendar" in note for note in batches[0].notes)
     assert len(rows(read(tmp_path / "prices.csv", calendar="24/7"))) == 3
+
+
+def test_a_date_and_an_event_time_together(tmp_path: Path) -> None:
+    text = (
+        "symbol,date,event_time,close\nA,2020-01-02,2020-01-03T08:00:00Z,1\nB,2020-01-02,2020-01-02T21:00:00Z,1\n"
+        "C,soon,2020-01-02T21:00:00Z,1\n"
+    )
+    batches = read(put(tmp_path, text))
+    assert {r["symbol"]: (r["date"].day, r["event_time"]) for r in rows(batches)} == {
+        "A": (2, utc(2020, 1, 3, 8)),
+        "B": (2, utc(2020, 1, 2, 21)),
+    }
+    assert reasons(batches) == {"prices.csv:4": "date is missing or cannot be read"}
 
 
 # -------------------------------------------------------------------------------------------------- intraday
@@ -459,6 +473,13 @@ def test_bars_of_other_intervals_are_left_out_and_counted(tmp_path: Path) -> Non
     assert batches[0].left_out == 1
     with pytest.raises(DataError, match=r"holds bars of the interval\(s\) 15m, 1m only, setting data.interval is '1d'"):
         read(tmp_path / "prices.csv")
+
+
+def test_a_date_that_contradicts_its_time_is_a_letter(tmp_path: Path) -> None:
+    text = "symbol,date,event_time,close\nA,2020-01-02,2020-01-02T15:00:00Z,1\nA,2020-01-03,2020-01-02T15:01:00Z,1\n"
+    batches = read(put(tmp_path, text), interval="1m")
+    assert len(rows(batches)) == 1
+    assert reasons(batches) == {"prices.csv:3": "date 2020-01-02 and the time name different sessions"}
 
 
 def test_evening_bars_belong_to_the_exchange_date(tmp_path: Path) -> None:

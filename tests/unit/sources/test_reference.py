@@ -51,7 +51,8 @@ def test_ratios_as_they_are_written(tmp_path: Path, text: str, ratio: float) -> 
 
 
 def test_without_a_kind_values_say_what_happened(tmp_path: Path) -> None:
-    text = "Symbol,Date,Dividends,Stock Splits\nA,2020-08-31,0.5,0\nB,2020-08-31,0,2\nC,2020-08-31,0.5,2\nD,2020-08-31,0,0\n"
+    lines = ["Symbol,Date,Dividends,Stock Splits", "A,2020-08-31,0.5,0", "B,2020-08-31,0,2", "C,2020-08-31,0.5,2"]
+    text = "\n".join([*lines, "D,2020-08-31,0,0", ""])
     batch = read_actions(put(tmp_path, text), DATA)
     got = {(r["symbol"], r["kind"]): (r["ratio"], r["amount"]) for r in batch.rows.to_pylist()}
     assert got == {
@@ -66,7 +67,8 @@ def test_without_a_kind_values_say_what_happened(tmp_path: Path) -> None:
 def test_bad_actions_are_letters(tmp_path: Path) -> None:
     text = (
         "symbol,kind,date,ratio,amount\nA,split,2020-08-30,4,\nA,split,2020-08-31,-4,\nA,merger,2020-08-31,,\n"
-        "A,split,soon,2,\nA,dividend,2020-08-31,,1\nA,dividend,2020-08-31,,1\nB,split,2020-08-31,2,\nB,split,2020-08-31,3,\n"
+        "A,split,soon,2,\nA,dividend,2020-08-31,,1\nA,dividend,2020-08-31,,1\n"
+        "B,split,2020-08-31,2,\nB,split,2020-08-31,3,\n"
     )
     path = put(tmp_path, text)
     batch = read_actions(path, DATA)
