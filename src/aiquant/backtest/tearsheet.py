@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from aiquant.backtest import figures, figures_model, figures_series, tearsheet_format, tearsheet_words
 from aiquant.backtest.figures_style import MAX_POINTS, light_to_dark
 from aiquant.backtest.story import Story, as_mapping
+from aiquant.backtest.tearsheet_glossary import GLOSSARY
 
 if TYPE_CHECKING:
     import jinja2
@@ -32,6 +33,9 @@ SUMMARY_ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("volatility", "Volatility a year", "percent", "volatility"),
     ("sharpe", "Sharpe ratio", "number", "sharpe"),
     ("sharpe_interval", "Sharpe ratio, interval", "plain", "sharpe"),
+    ("sharpe_probability", "Probability of Sharpe above 0", "percent", "sharpe-probability"),
+    ("sortino", "Sortino ratio", "number", "sortino"),
+    ("calmar", "Calmar ratio", "number", "calmar"),
     ("max_drawdown", "Maximum drawdown", "percent", "drawdown"),
     ("annual_turnover", "Turnover a year (one-way)", "times", "turnover"),
     ("annual_costs", "Costs a year", "percent2", "costs"),
@@ -63,7 +67,7 @@ def render(story: Story) -> str:
             period=_period(story),
             verdict=tearsheet_words.verdict(story),
             cards=tearsheet_words.cards(story),
-            glossary=tearsheet_words.GLOSSARY,
+            glossary=GLOSSARY,
             summary=_summary_table(story),
             years=_year_table(story),
             cost_words=tearsheet_words.costs(story),

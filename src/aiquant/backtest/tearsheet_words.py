@@ -1,4 +1,4 @@
-"""What a tearsheet says in words: the verdict, the key numbers, the glossary. Every sentence follows from numbers.
+"""What a tearsheet says in words: the verdict and the key numbers. Every sentence follows from numbers.
 
 The verdict never claims more than its numbers bear: "significant" appears only beside its t-statistic, a Sharpe ratio
 only with its interval, and a good result carries the caveats (not checked for leaks, survivors only) that weaken it.
@@ -274,66 +274,3 @@ def cards(story: Story) -> list[Card]:
         ),
     ]
     return [card for card in told if card.value != NOTHING]
-
-
-GLOSSARY: dict[str, tuple[str, str]] = {
-    "rank-ic": (
-        "Rank IC",
-        "Information coefficient by ranks: the Spearman correlation, date by date, of the forecasts with the forward "
-        "returns that followed, averaged over dates. 0 is chance, 1 is perfect foresight.",
-    ),
-    "t-statistic": (
-        "t-statistic",
-        "A mean divided by its standard error, here with the Newey–West correction for overlapping labels. "
-        "Between −2 and 2, chance explains the mean well enough.",
-    ),
-    "icir": ("ICIR", "Mean of the rank IC divided by its standard deviation over dates: how steady it was."),
-    "forward-return": (
-        "Forward return, horizon",
-        "The return from the fill after a decision to the fill a given number of sessions (the horizon) later: "
-        "what the forecasts try to order.",
-    ),
-    "sharpe": (
-        "Sharpe ratio",
-        "Mean return above the risk-free rate divided by the deviation of returns, annualised by the exchange "
-        "calendar's own count of sessions. The interval says which true values the data allow.",
-    ),
-    "annual-return": ("Return a year", "The constant yearly rate that leads from the first mark to the last (CAGR)."),
-    "volatility": ("Volatility", "Standard deviation of daily returns, annualised."),
-    "drawdown": ("Drawdown", "How far the account stands below its highest mark so far."),
-    "turnover": (
-        "Turnover, one-way",
-        "Half of everything bought and sold, as a multiple of equity: 1× means that the whole account was replaced "
-        "once.",
-    ),
-    "costs": (
-        "Costs",
-        "Commission (basis points of the traded notional) and slippage (the price moved against the trade by some "
-        "basis points). 1 basis point is 0.01%.",
-    ),
-    "exposure": (
-        "Exposure, gross and net",
-        "Sum of the sizes of all positions, and of positions with their sign, as shares of equity.",
-    ),
-    "walk-forward": (
-        "Walk-forward, purge, embargo",
-        "The model is refitted again and again on the past alone and tested on what follows. Training rows whose "
-        "label reaches into the test are purged; an embargo leaves a further gap.",
-    ),
-    "leakage": (
-        "Leakage",
-        "Information that was not known at the time of a decision. It makes a backtest look far better than anything "
-        "that could have been traded.",
-    ),
-    "survivorship": (
-        "Survivorship",
-        "A universe of survivors leaves out the companies that failed or were bought: past returns look better than "
-        "anyone could have earned.",
-    ),
-    "adjustment": (
-        "Adjusted prices",
-        "Prices from which splits, and perhaps dividends, were taken out, so that returns can be read off them.",
-    ),
-    "gate": ("Gate", "The checks that a model must pass before it may take the place of the one in use."),
-}
-"""Key of an anchor → term and its meaning, in the order in which the glossary prints them."""

@@ -124,6 +124,12 @@ def test_tables_hold_the_numbers(whole: str) -> None:
     assert rows == [str(year) for year in range(1993, 2023)]
 
 
+def test_every_term_leads_to_the_glossary(whole: str) -> None:
+    asked = set(re.findall(r'href="#(term-[\w-]+)"', whole))
+    assert len(asked) > 10
+    assert asked <= set(re.findall(r'id="(term-[\w-]+)"', whole))
+
+
 def test_unknown_numbers_become_dashes() -> None:
     own = stories.account(stories.business_days(*SHORT), np.zeros(100))
     nothing = {"rank_ic": float("nan"), "rank_ic_t": None, "by_year": {2022: float("nan")}, "dates": 0}

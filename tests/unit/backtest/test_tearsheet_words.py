@@ -14,6 +14,7 @@ import pytest
 from aiquant.backtest import tearsheet_format as written
 from aiquant.backtest import tearsheet_words
 from aiquant.backtest.story import Track
+from aiquant.backtest.tearsheet_glossary import GLOSSARY
 
 stories = SimpleNamespace(**run_path(str(Path(__file__).with_name("tearsheet_story.py"))))
 DAYS = stories.business_days(date(2022, 1, 3), date(2022, 3, 31))
@@ -93,7 +94,7 @@ def test_caveats_are_told() -> None:
 
 
 def test_every_card_and_term_is_in_the_glossary() -> None:
-    assert {card.term for card in tearsheet_words.cards(_story())} <= set(tearsheet_words.GLOSSARY)
+    assert {card.term for card in tearsheet_words.cards(_story())} <= set(GLOSSARY)
     assert [card.label for card in tearsheet_words.cards(stories.bare())] == []
 
 
