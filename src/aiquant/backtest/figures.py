@@ -9,6 +9,7 @@ and the others are benchmarks (muted).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -251,7 +252,9 @@ def to_png(figure: go.Figure, path: Path, width: int = 1000, scale: float = 2.0)
     """
     require("kaleido", "png")
     try:
-        drawn = figure.to_image(format="png", width=width, height=figure.layout.height or 400, scale=scale)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # kaleido's own threads
+            drawn = figure.to_image(format="png", width=width, height=figure.layout.height or 400, scale=scale)
     except (ValueError, RuntimeError, OSError) as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise MissingError(
