@@ -116,7 +116,9 @@ def run(
     played = kernel.simulate(tape, targets.weights, decision, rules, account, journal)
     begun = int(np.argmax(decision >= 0))
     bankrupt = market.dates[played - 1].item() if account.equity[0] <= 0 else None
-    notes = [*market.notes, *([why] if why else []), *_notes(account, journal, market, targets, played)]
+    notes = [*market.notes, *([why] if why else []), *_notes(account, journal, market, played)]
+    if rules.whole and market.adjusted:
+        notes.append("prices are adjusted: whole shares of them are not the shares that could have been traded")
     said = "none were given"
     if actions is not None:
         said = f"{len(market.actions)} applied: before the open, splits first, dividends on shares held overnight"
@@ -153,7 +155,7 @@ def _decision_rows(market: markets.Market, targets: Targets, sessions: Sessions)
     return rows
 
 
-def _notes(account: Account, journal: Journal, market: markets.Market, targets: Targets, played: int) -> list[str]:
+def _notes(account: Account, journal: Journal, market: markets.Market, played: int) -> list[str]:
     notes = []
     unpriced, waiting = int(journal.counts[2]), int((~np.isnan(account.target)).sum())
     if account.equity[0] <= 0:

@@ -45,6 +45,8 @@ class Market:
         Whether any symbol at all has a bar, bool, shape (t,).
     actions
         Rows ``(session, symbol, kind, value)``, float64, shape (a, 4), sorted by session, kind and symbol.
+    adjusted
+        Whether prices of any symbol are known to be adjusted.
     notes
         What was left out or taken differently than asked, for the reader of the result.
     """
@@ -57,6 +59,7 @@ class Market:
     close: NDArray[np.float64]
     trading: NDArray[np.bool_]
     actions: NDArray[np.float64]
+    adjusted: bool
     notes: tuple[str, ...]
 
     def fill_time(self, weighted: NDArray[np.bool_]) -> tuple[Fill, str]:
@@ -165,6 +168,7 @@ def lay_out(
         close=prices["close"],
         trading=trading,
         actions=events,
+        adjusted=any(kind.startswith("splits") for kind in adjustment.values()),
         notes=(*notes, *said),
     )
 

@@ -307,3 +307,9 @@ def test_an_order_of_the_last_session_is_reported_as_waiting(trade: Trade) -> No
 def test_dear_weights_that_are_only_rounding_are_scaled(trade: Trade) -> None:
     result = trade({"A": [10, 10], "B": [10, 10]}, {0: {"A": 0.5001, "B": 0.5001}})
     assert [shares for _, _, shares, _ in fills(result)] == pytest.approx([50, 50])
+
+
+def test_whole_shares_of_adjusted_prices_are_pointed_out(trade: Trade) -> None:
+    said = ("prices are adjusted: whole shares of them are not the shares that could have been traded",)
+    assert trade({"A": [10, 10]}, {0: {"A": 0.5}}, shares="whole", adjustment="splits").notes == said
+    assert trade({"A": [10, 10]}, {0: {"A": 0.5}}, shares="whole", adjustment="none").notes == ()
