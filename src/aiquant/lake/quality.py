@@ -25,6 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from aiquant import deadletters
 from aiquant.calendars import Sessions
@@ -87,31 +89,40 @@ def screen(bars: pa.Table, sessions: Sessions, source: str, set_aside: pa.Table 
     set_aside
         Dead letters that were made while the bars were read: their sessions are not reported as missing.
     """
-    given = pl.DataFrame(bars).with_row_index("_at")
-    frame = _with_levels(given.sort(*SERIES, "event_time"))
+    given = pl.DataFrame(bars)
+    frame = _with_levels(given)
     wrong = scale_errors(frame)
-    sound = frame.join(wrong.select("_at"), on="_at", how="anti")
+    sound = frame.filter(~pl.col("at").is_in(wrong["at"].implode()))
     volume = _zero_volume(sound)
     gaps = _missing_sessions(frame, sessions, set_aside)
     findings = pl.concat([wrong.select(_TOLD), volume.select(_TOLD), _extreme_moves(sound), gaps])
-    dead = volume.filter(pl.col("action") == "missing")["_at"]
-    kept = (
-        given.join(wrong.select("_at"), on="_at", how="anti", maintain_order="left")
-        .with_columns(volume=pl.when(~pl.col("_at").is_in(dead.implode())).then("volume"))
-        .drop("_at")
-    )
-    letters = wrong.select(
-        *BARS.schema.names,
-        reason=pl.format("scale error: {}", "detail"),
+    letters = _set_aside(given, wrong, source)
+    dead = volume.filter(pl.col("action") == "missing")["at"].to_numpy()
+    kept = _without(conform(bars, BARS), wrong["at"].to_numpy(), dead)
+    return Screened(kept, letters, _as_findings(findings))
+
+
+def _without(bars: pa.Table, wrong: NDArray[np.uint32], dead: NDArray[np.uint32]) -> pa.Table:
+    """The bars less the rows ``wrong``, with volume null in the rows ``dead`` (positions)."""
+    if len(dead):
+        volume = np.zeros(bars.num_rows, dtype=bool)
+        volume[dead] = True
+        judged = pc.if_else(pa.array(volume), None, bars["volume"])
+        bars = bars.set_column(bars.schema.get_field_index("volume"), BARS.schema.field("volume"), judged)
+    if len(wrong):
+        believed = np.ones(bars.num_rows, dtype=bool)
+        believed[wrong] = False
+        bars = bars.filter(pa.array(believed))
+    return bars
+
+
+def _set_aside(given: pl.DataFrame, wrong: pl.DataFrame, source: str) -> pa.Table:
+    told = given[wrong["at"]].with_columns(
+        reason=pl.format("scale error: {}", wrong["detail"]),
         place=pl.format("{}/{}/{}", "symbol", "interval", pl.col("event_time").dt.strftime("%Y-%m-%dT%H:%M:%SZ")),
-    ).drop(
-        "known_from"
-    )  # the letter of the same bar, ingested again, is the same letter
-    return Screened(
-        conform(kept.to_arrow(), BARS),
-        deadletters.from_frame(letters, BARS, source),
-        _as_findings(findings),
     )
+    # Without known_from the letter of the same bar, taken in again, is the same letter.
+    return deadletters.from_frame(told.drop("known_from"), BARS, source)
 
 
 _TOLD = ("symbol", "date", "kind", "action", "detail")
@@ -123,14 +134,28 @@ def _as_findings(findings: pl.DataFrame) -> pa.Table:
     return conform(each.with_columns(table=pl.lit(BARS.name)).to_arrow(), FINDINGS)
 
 
-def _with_levels(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add ``level`` (centred median of closes), ``framed`` (closes at it before *and* after the bar) and ``before``."""
+def _with_levels(given: pl.DataFrame) -> pl.DataFrame:
+    """What screening looks at, sorted by series and time.
+
+    Returns
+    -------
+    The columns that are judged; ``at`` (position in ``given``), ``series`` (number of the symbol and interval),
+    ``level`` (centred median of the closes), ``framed`` (closes at it before *and* after the bar), ``before`` (the last
+    close).
+    """
+    frame = (
+        given.select(*SERIES, "date", "event_time", *PRICES, "volume")
+        .with_row_index("at")
+        .sort(*SERIES, "event_time")
+        .with_columns(series=pl.struct(SERIES).rle_id())
+        .drop("event_time")
+    )
     close, window = pl.col("close"), 2 * NEIGHBOURS + 1
-    level = close.rolling_median(window, center=True, min_samples=3).over(SERIES)
-    frame = frame.with_columns(level=level, before=close.shift(1).over(SERIES))
+    level = close.rolling_median(window, center=True, min_samples=3).over("series")
+    frame = frame.with_columns(level=level, before=close.shift(1).over("series"))
     at_level = (((pl.col("close") / pl.col("level")).log10()).abs() < SCALE_TOLERANCE).cast(pl.Int8)
-    earlier = at_level.shift(1).rolling_max(NEIGHBOURS, min_samples=1).over(SERIES)
-    later = at_level.reverse().shift(1).rolling_max(NEIGHBOURS, min_samples=1).reverse().over(SERIES)
+    earlier = at_level.shift(1).rolling_max(NEIGHBOURS, min_samples=1).over("series")
+    later = at_level.reverse().shift(1).rolling_max(NEIGHBOURS, min_samples=1).reverse().over("series")
     return frame.with_columns(framed=((earlier == 1) & (later == 1)).fill_null(False))
 
 
@@ -149,7 +174,7 @@ def scale_errors(frame: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     frame
-        Bars sorted by series and time, with ``level`` and ``framed``.
+        Of :func:`_with_levels`.
 
     Returns
     -------
@@ -206,13 +231,14 @@ def _extreme_moves(frame: pl.DataFrame) -> pl.DataFrame:
     """Moves that are wild and kept: the last close to this, or from the bar's body to its high or low."""
     top, bottom = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
     told = frame.select(
-        *SERIES,
+        "symbol",
+        "series",
         "date",
-        move=(pl.col("close") / pl.col("close").shift(1).over(SERIES)).log(),
+        move=(pl.col("close") / pl.col("close").shift(1).over("series")).log(),
         up=(pl.col("high") / top).log(),
         down=(pl.col("low") / bottom).log(),
     )
-    usual = pl.col("move").abs().shift(1).rolling_median(USUAL_BARS, min_samples=10).over(SERIES)
+    usual = pl.col("move").abs().shift(1).rolling_median(USUAL_BARS, min_samples=10).over("series")
     told = told.with_columns(usual=usual.fill_null(0.0))
 
     def extreme(name: str) -> pl.Expr:
@@ -253,13 +279,13 @@ def _missing_sessions(frame: pl.DataFrame, sessions: Sessions, set_aside: pa.Tab
     """Sessions without a bar between the first and the last bar of each series."""
     at = sessions.index_of(frame["date"].to_numpy().astype("datetime64[D]"))
     gaps = (
-        frame.select(*SERIES, at=pl.Series(at, dtype=pl.Int64))
-        .filter(pl.col("at") >= 0)
-        .unique([*SERIES, "at"])
-        .sort(*SERIES, "at")
-        .with_columns(last=pl.col("at").shift(1).over(SERIES))
-        .filter(pl.col("at") - pl.col("last") > 1)
-        .select("symbol", missing=pl.int_ranges(pl.col("last") + 1, pl.col("at")))
+        frame.select("symbol", "series", session=pl.Series(at, dtype=pl.Int64))
+        .filter(pl.col("session") >= 0)
+        .unique(["series", "session"])
+        .sort("series", "session")
+        .with_columns(last=pl.col("session").shift(1).over("series"))
+        .filter(pl.col("session") - pl.col("last") > 1)
+        .select("symbol", missing=pl.int_ranges(pl.col("last") + 1, pl.col("session")))
         .explode("missing")
     )
     days = pl.Series("date", sessions.dates[gaps["missing"].to_numpy().astype(np.int64)].astype("datetime64[D]"))
