@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from aiquant.lake.catalogue import TableInfo
 from aiquant.lake.digests import digest
-from aiquant.lake.store import Lake, TableInfo, Written
+from aiquant.lake.store import Lake, Written
 
 __all__ = ["Lake", "TableInfo", "Written", "digest"]

@@ -191,8 +191,9 @@ def scan(handle: DeltaTable) -> pl.LazyFrame:
 
 
 def rows(handle: DeltaTable) -> int:
-    """Rows that the log counts."""
-    return int(sum(pa.table(handle.get_add_actions(flatten=True))["num_records"].to_pylist()))
+    """Rows that the log counts, or the files where a writer left the count out of the log."""
+    counts = pa.table(handle.get_add_actions(flatten=True))["num_records"].to_pylist()
+    return int(handle.to_pyarrow_dataset().count_rows() if None in counts else sum(counts))
 
 
 def quoted(name: str) -> str:

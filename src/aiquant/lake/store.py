@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -18,23 +17,12 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from aiquant.errors import DataError, MissingError, Unreachable, UsageError
-from aiquant.lake import changes, delta, faults, panics, reading
+from aiquant.lake import catalogue, changes, delta, faults, panics, reading
+from aiquant.lake.catalogue import TableInfo
 from aiquant.lake.reading import Where
-from aiquant.schemas import TABLES, Table, features_table
+from aiquant.schemas import Table
 
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
-
-FEATURES_PREFIX = "features_"
-
-_MADE_BY = {
-    "bars": "aiquant ingest bars",
-    "corporate_actions": "aiquant ingest actions",
-    "universe": "aiquant ingest universe",
-    "forecasts": "aiquant train",
-    "target_weights": "aiquant backtest",
-    "fills": "aiquant backtest",
-    "equity": "aiquant backtest",
-}
 
 
 @dataclass(frozen=True)
@@ -56,29 +44,6 @@ class Written:
     revised: int
     unchanged: int
     removed: int = 0
-
-
-@dataclass(frozen=True)
-class TableInfo:
-    """A table as its Delta log describes it.
-
-    Attributes
-    ----------
-    rows
-        Rows that are stored; in a table with versions each correction counts.
-    bytes
-        Size of the data files of this version.
-    first, last
-        First and last date (exchange-local), None where a table has none.
-    """
-
-    name: str
-    rows: int
-    files: int
-    bytes: int
-    version: int
-    first: date | None
-    last: date | None
 
 
 class Lake:
@@ -136,7 +101,7 @@ class Lake:
         Unreachable
             When the disk refuses, or rivals commit without pause.
         """
-        spec = resolve(table)
+        spec = catalogue.resolve(table)
         batch = changes.prepare(rows, spec)
 
         def attempt(handle: DeltaTable) -> Written:
@@ -163,7 +128,7 @@ class Lake:
         DataError
             When a row lies outside, or rows do not conform to the schema.
         """
-        spec = resolve(table)
+        spec = catalogue.resolve(table)
         batch = changes.prepare(rows, spec)
         if not where_values:
             raise UsageError(f"to replace rows of table {spec.name}, name the values that they have")
@@ -198,7 +163,7 @@ class Lake:
         DataError
             When rows do not conform to the schema.
         """
-        spec = resolve(table)
+        spec = catalogue.resolve(table)
         batch = changes.prepare(rows, spec)
 
         def attempt(handle: DeltaTable) -> Written:
@@ -246,7 +211,7 @@ class Lake:
         UsageError
             When a column is not there, or ``as_of`` has no time zone.
         """
-        spec = resolve(table)
+        spec = catalogue.resolve(table)
         if missing_ok and self._open(spec) is None:
             return _arrow(reading.chosen(reading.nothing(spec).lazy(), spec, columns).collect(), spec)
         with self._told(spec.name):
@@ -265,7 +230,7 @@ class Lake:
         history: bool = False,
     ) -> pl.LazyFrame:
         """As :meth:`read`, lazily: filters and columns reach the files; ``ordered=False`` spares the sort."""
-        spec = resolve(table)
+        spec = catalogue.resolve(table)
         with self._told(spec.name):
             handle = self._demand(spec, version)
             delta.demand_files(handle, self.place(spec), spec.name)
@@ -275,7 +240,7 @@ class Lake:
 
     def version(self, table: str | Table) -> int | None:
         """Delta version of a table, None where it is not there."""
-        handle = self._open(resolve(table))
+        handle = self._open(catalogue.resolve(table))
         return None if handle is None else handle.version()
 
     def versions(self) -> dict[str, int]:
@@ -328,7 +293,7 @@ class Lake:
                     handle = delta.open_table(place, name, version)
                     if handle is not None:
                         delta.demand_files(handle, place, name)
-                        offered.append((name, handle.to_pyarrow_dataset(), _resolved(name)))
+                        offered.append((name, handle.to_pyarrow_dataset(), catalogue.known(name)))
         return queries.run(query, offered, names, memory_limit)
 
     def place(self, table: str | Table) -> str:
@@ -340,17 +305,7 @@ class Lake:
             handle = delta.open_table(self.place(name), name)
             if handle is None:
                 raise DataError(f"{self.place(name)} is not a Delta table", "remove the folder")
-            files = pl.DataFrame(pl.from_arrow(pa.table(handle.get_add_actions(flatten=True))))
-            first, last = _dates(files)
-            return TableInfo(
-                name=name,
-                rows=delta.rows(handle),
-                files=len(files),
-                bytes=int(files["size_bytes"].sum()),
-                version=handle.version(),
-                first=first,
-                last=last,
-            )
+            return catalogue.describe(handle, name)
 
     def _open(self, spec: Table, version: int | None = None) -> DeltaTable | None:
         with self._told(spec.name):
@@ -359,7 +314,7 @@ class Lake:
     def _demand(self, spec: Table, version: int | None) -> DeltaTable:
         handle = self._open(spec, version)
         if handle is None:
-            raise MissingError(f"there is no table {spec.name} at {self.place(spec)}", _remedy(spec.name))
+            raise MissingError(f"there is no table {spec.name} at {self.place(spec)}", catalogue.remedy(spec.name))
         return handle
 
     def _commit(self, spec: Table, batch: pl.DataFrame, attempt: Callable[[DeltaTable], Written]) -> Written:
@@ -386,44 +341,6 @@ class Lake:
             yield
 
 
-def resolve(table: str | Table) -> Table:
-    """The schema of a table by its name.
-
-    Raises
-    ------
-    UsageError
-        When no table has this name.
-    """
-    if isinstance(table, Table):
-        return table
-    known = {each.name: each for each in TABLES}
-    if table in known:
-        return known[table]
-    if table.startswith(FEATURES_PREFIX) and table != FEATURES_PREFIX:
-        return features_table(table.removeprefix(FEATURES_PREFIX))
-    close = difflib.get_close_matches(table, known, n=1)
-    raise UsageError(
-        f"no table is named {table!r}",
-        f"did you mean {close[0]}?" if close else f"tables: {', '.join(known)}, {FEATURES_PREFIX}<set>",
-    )
-
-
-def _resolved(name: str) -> Table | None:
-    try:
-        return resolve(name)
-    except UsageError:
-        return None  # a table that others put there: its rows are shown as they are
-
-
-def _remedy(name: str) -> str:
-    verb = "aiquant features build" if name.startswith(FEATURES_PREFIX) else _MADE_BY.get(name)
-    return (
-        f"make it with: {verb}"
-        if verb
-        else "run the step that writes it first; see what is there with: aiquant lake ls"
-    )
-
-
 def _arrow(frame: pl.DataFrame, spec: Table) -> pa.Table:
     return reading.to_arrow(frame, spec)
 
@@ -440,15 +357,3 @@ def _holds(handle: DeltaTable, batch: pl.DataFrame, spec: Table) -> bool:
     if stored.collect_schema() != batch.schema:
         return False
     return reading.ordered(batch.lazy(), spec).collect().equals(reading.ordered(stored, spec).collect())
-
-
-def _dates(files: pl.DataFrame) -> tuple[date | None, date | None]:
-    """First and last date by the statistics of the files."""
-    for name in ("date", "event_time"):
-        if f"min.{name}" in files.columns and f"max.{name}" in files.columns:
-            first, last = files[f"min.{name}"].min(), files[f"max.{name}"].max()
-            if isinstance(first, datetime) and isinstance(last, datetime):
-                return first.date(), last.date()
-            if isinstance(first, date) and isinstance(last, date):
-                return first, last
-    return None, None

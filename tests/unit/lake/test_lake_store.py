@@ -418,6 +418,11 @@ class TestRead:
         with pytest.raises(UsageError, match="did you mean bars?"):
             lake.read("bar")
 
+    @pytest.mark.parametrize("name", ["features_", "features_a/../../b", "../bars", "/bars", "features_a b", ""])
+    def test_a_name_that_is_a_path(self, lake: Lake, name: str) -> None:
+        with pytest.raises(UsageError, match="no table is named"):
+            lake.write(name, features(1, a=1.0))
+
     def test_a_column_that_is_not_there(self, lake: Lake) -> None:
         lake.write("bars", bars(("A", 1, 1.0)))
         with pytest.raises(UsageError, match="no column x"):
