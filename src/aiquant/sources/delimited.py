@@ -82,6 +82,7 @@ class Delimited:
             bad_lines.append(row.number)
             return "skip"
 
+        self._refuse_open_quote()
         names = [f"c{at}" for at in range(len(self.header))]
         line = self._header_line + 1
         try:
@@ -99,6 +100,26 @@ class Delimited:
         if ragged:  # all rows of the last block, or of the file, are ragged
             empty = pl.DataFrame(schema={ours: pl.String for ours in wanted})
             yield Chunk(empty, pl.Series("row", [], dtype=pl.Int64), _taken(ragged))
+
+    def _refuse_open_quote(self) -> None:
+        """A quotation mark that is never closed would swallow all rows behind it without a trace."""
+        if self._encoding == "utf-16":
+            return
+        marks = lines = last = 0
+        try:
+            with self._stream() as stream:
+                while block := bytes(stream.read(BLOCK_BYTES)):
+                    if count := block.count(b'"'):
+                        marks += count
+                        last = lines + block.count(b"\n", 0, block.rfind(b'"')) + 1
+                    lines += block.count(b"\n")
+        except (pa.ArrowInvalid, OSError, EOFError) as error:
+            raise DataError(f"{self._place} cannot be read: {_short(error)}", "repair or export it again") from error
+        if marks % 2:
+            raise DataError(
+                f"{self._place}: a quotation mark is opened and never closed (the last one is in line {last})",
+                "close or remove it",
+            )
 
     def _head(self) -> bytes:
         try:

@@ -567,6 +567,13 @@ def test_windows_line_ends_and_quoted_fields(tmp_path: Path) -> None:
     assert [r["symbol"] for r in rows(read(put(tmp_path, text)))] == ["A", "B"]
 
 
+@pytest.mark.parametrize("row", ['"B,2020-01-02,2,x', 'B,2020-01-02,2,"x'])
+def test_a_quotation_mark_that_is_never_closed_swallows_no_rows(tmp_path: Path, row: str) -> None:
+    text = f"symbol,date,close,name\nA,2020-01-02,1,x\n{row}\nC,2020-01-02,3,x\nD,2020-01-02,4,x\n"
+    with pytest.raises(DataError, match=r"prices.csv: a quotation mark is opened and never closed .*in line 3\)"):
+        read(put(tmp_path, text))
+
+
 def test_an_unknown_calendar_is_a_setting(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no exchange calendar is named 'XXXX'"):
         read(put(tmp_path, HEADER + GOOD), calendar="XXXX")
