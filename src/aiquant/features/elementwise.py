@@ -82,6 +82,11 @@ def _compare(function: Callable[[Value, Value], Value]) -> Callable[[Value, Valu
     return lambda a, b: _known(function(a, b), a, b)
 
 
+def _told(function: Callable[..., Value]) -> Callable[..., Value]:
+    """Truth values as numbers; numpy's own booleans can neither be subtracted nor turned over."""
+    return lambda *operands: np.asarray(function(*operands), dtype=np.float32)
+
+
 def _if(condition: Value, a: Value, b: Value) -> Value:
     chosen = np.where(np.asarray(condition) != 0, a, b)
     unknown = np.isnan(condition)
@@ -119,15 +124,15 @@ _QLIB: dict[str, Callable[..., Value]] = _COMMON | {
     "Power": np.power,
     "Log": np.log,
     "Sign": lambda a: np.sign(np.asarray(a, dtype=np.float32)),
-    "Gt": np.greater,
-    "Ge": np.greater_equal,
-    "Lt": np.less,
-    "Le": np.less_equal,
-    "Eq": np.equal,
-    "Ne": np.not_equal,
-    "And": np.logical_and,
-    "Or": np.logical_or,
-    "Not": np.logical_not,
+    "Gt": _told(np.greater),
+    "Ge": _told(np.greater_equal),
+    "Lt": _told(np.less),
+    "Le": _told(np.less_equal),
+    "Eq": _told(np.equal),
+    "Ne": _told(np.not_equal),
+    "And": _told(np.logical_and),
+    "Or": _told(np.logical_or),
+    "Not": _told(np.logical_not),
     "If": lambda c, a, b: np.where(np.asarray(c, dtype=bool), a, b),
 }
 

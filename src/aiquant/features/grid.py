@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute
 
 from aiquant.calendars import Sessions
 from aiquant.errors import DataError
@@ -76,7 +77,8 @@ class Grid:
         """Slots since its symbol's first bar of each cell, for the symbols ``first`` to ``last`` (exclusive)."""
         starts = self.starts[first : None if last is None else last + 1]
         lengths = np.diff(starts)
-        return np.arange(int(lengths.sum()), dtype=np.int64) - np.repeat(starts[:-1] - starts[0], lengths)
+        age: NDArray[np.int64] = np.arange(int(lengths.sum())) - np.repeat(starts[:-1] - starts[0], lengths)
+        return age
 
     def column(self, name: str, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
         """A column of the bars on the grid, for the symbols ``first`` to ``last`` (exclusive); NaN where no bar is."""
@@ -112,11 +114,12 @@ def build(bars: pa.Table, sessions: Sessions) -> Grid:
     DataError
         When bars of several intervals are mixed, a bar stands twice, or a bar lies outside of the sessions.
     """
-    wanted = ["symbol", "interval", "date", "event_time", "adjustment", *FIELDS]
+    wanted = ["symbol", "date", "event_time", "adjustment", *FIELDS]
     frame = pl.DataFrame(pl.from_arrow(bars.select([c for c in wanted if c in bars.column_names])))
     frame = frame.with_columns(pl.lit(None, pl.Float64).alias(f) for f in FIELDS if f not in frame.columns)
-    frame = frame.sort("symbol", "event_time")
-    slot, slots = _slots(frame, sessions)
+    if not _in_order(frame):
+        frame = frame.sort("symbol", "event_time")
+    slot, slots = _slots(frame, _interval(bars), sessions)
     runs = frame["symbol"].rle()
     lengths = runs.struct.field("len").to_numpy().astype(np.int64)
     row_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -133,15 +136,27 @@ def build(bars: pa.Table, sessions: Sessions) -> Grid:
     return Grid(frame, symbols, starts, row_starts, on_axis, cell, slots)
 
 
-def _slots(frame: pl.DataFrame, sessions: Sessions) -> tuple[NDArray[np.int64], Slots]:
-    """Slot of each row, and the time axis."""
-    intervals = frame["interval"].unique().to_list()
+def _in_order(frame: pl.DataFrame) -> bool:
+    """Whether rows stand by symbol and event_time already, as the lake gives them: sorting text is slow."""
+    symbol, time = frame["symbol"], frame["event_time"]
+    before = symbol.shift(1)
+    ordered = (symbol > before) | ((symbol == before) & (time > time.shift(1)))
+    return bool(ordered.fill_null(True).all())
+
+
+def _interval(bars: pa.Table) -> str:
+    """The one interval of the bars."""
+    intervals = pa.compute.unique(bars["interval"]).to_pylist()
     if len(intervals) > 1:
         raise DataError(
             f"bars of several intervals are mixed: {', '.join(sorted(intervals))}",
             "choose one with the setting data.interval",
         )
-    interval = intervals[0] if intervals else "1d"
+    return str(intervals[0]) if intervals else "1d"
+
+
+def _slots(frame: pl.DataFrame, interval: str, sessions: Sessions) -> tuple[NDArray[np.int64], Slots]:
+    """Slot of each row, and the time axis."""
     day = sessions.index_of(frame["date"].to_numpy())
     _refuse(frame, day < 0, f"on a day that is no session of {sessions.calendar}")
     if interval.endswith("d"):
