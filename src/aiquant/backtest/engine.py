@@ -162,6 +162,8 @@ def _notes(account: Account, journal: Journal, market: markets.Market, played: i
         notes.append(f"bankrupt on {market.dates[played - 1]}: all positions were closed and the run ended")
     if unpriced:
         notes.append(f"{unpriced} target(s) had no price at their decision and were not traded")
+    if journal.counts[4]:
+        notes.append(f"{journal.counts[4]} order(s) found no bar for {house.PATIENCE} sessions and were withdrawn")
     if waiting:
         notes.append(f"{waiting} order(s) still waited for a bar when the run ended")
     reasons = journal.fills[: journal.counts[0], 6]

@@ -98,7 +98,8 @@ class Journal(NamedTuple):
     flows
         Session, symbol (−1 for the whole book), kind, amount. Shape (capacity, 4).
     counts
-        Rows used of ``fills`` and of ``flows``; targets without a price; orders scaled for want of cash. int64, (4,).
+        Rows used of ``fills`` and of ``flows``; targets without a price; buys scaled for want of cash; orders
+        withdrawn because their price was too old. int64, shape (5,).
     """
 
     book: NDArray[np.float64]
@@ -242,6 +243,9 @@ def _close(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int)
         for j in range(len(account.shares)):
             if account.silent[j] >= rules.patience:
                 _settle(account, journal, t, j, account.mark[j], STALE)
+                if not np.isnan(account.target[j]):
+                    account.target[j] = np.nan
+                    journal.counts[4] += 1
 
 
 @njit(cache=True)
@@ -347,7 +351,7 @@ def open_journal(sessions: int, fills: int, flows: int) -> Journal:
         book=np.empty((sessions, 6)),
         fills=np.empty((fills, 7)),
         flows=np.empty((flows, 4)),
-        counts=np.zeros(4, dtype=np.int64),
+        counts=np.zeros(5, dtype=np.int64),
     )
 
 

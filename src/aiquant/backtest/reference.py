@@ -165,6 +165,7 @@ class Reference:
         for symbol in symbols:
             if self.silent.get(symbol, 0) >= self.rules.patience:
                 self.settle(t, symbol, math.nan, "stale")
+                self.orders.pop(symbol, None)
 
     def mark(self, t: int, traded: float, begun: int) -> bool:
         """Value the account at the close, charge the borrow fee; False when nothing is left."""

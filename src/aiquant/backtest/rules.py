@@ -10,7 +10,7 @@ from aiquant.settings import BacktestSettings
 Fill = Literal["next-open", "next-close"]
 
 PATIENCE = 20
-"""Sessions without a bar (about a month) after which a price is too old to trade on and a position is written off."""
+"""Sessions without a bar (about a month) after which a price is too old: positions are closed, orders withdrawn."""
 
 REASONS = ("rebalance", "delisting", "stale", "bankruptcy")
 """Why something was executed; the kernel writes the position in this tuple."""
@@ -96,7 +96,7 @@ def conventions(settings: BacktestSettings, fill: Fill, actions: str) -> dict[st
             else "buying never makes it negative; earns no interest"
         ),
         "marking": "at the close; without one at the last known close",
-        "missing bars": f"after {PATIENCE} sessions without a bar a position is closed at its last close",
+        "missing bars": f"after {PATIENCE} sessions a position is closed at its last close and an order withdrawn",
         "delisting": "a position is closed at the amount paid, or else at the last close, without costs",
         "corporate actions": actions,
         "turnover": "one-way: half of the traded notional over the equity of the close before",

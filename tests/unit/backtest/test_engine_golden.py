@@ -313,3 +313,13 @@ def test_whole_shares_of_adjusted_prices_are_pointed_out(trade: Trade) -> None:
     said = ("prices are adjusted: whole shares of them are not the shares that could have been traded",)
     assert trade({"A": [10, 10]}, {0: {"A": 0.5}}, shares="whole", adjustment="splits").notes == said
     assert trade({"A": [10, 10]}, {0: {"A": 0.5}}, shares="whole", adjustment="none").notes == ()
+
+
+def test_an_order_that_finds_no_bar_for_twenty_sessions_is_withdrawn(trade: Trade) -> None:
+    # A was sized on the close of day 0: a bar of day 20 is in time, one of day 21 is not.
+    others = [5.0] * 24
+    late = trade({"A": [10.0, *[None] * 20, 12.0, 12.0, 12.0], "B": others}, {0: {"A": 0.5}})
+    assert fills(late) == []
+    assert late.notes == ("1 order(s) found no bar for 20 sessions and were withdrawn",)
+    in_time = trade({"A": [10.0, *[None] * 19, 12.0, 12.0, 12.0, 12.0], "B": others}, {0: {"A": 0.5}})
+    assert fills(in_time) == [(20, "A", 50, 12)]
