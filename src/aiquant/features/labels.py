@@ -4,10 +4,11 @@ A decision at the close of a bar is filled at the next bar, never at its own clo
 from that fill to the fill ``horizon`` slots of the calendar later. Where a symbol has no bar in a slot, the fill waits
 for its next one.
 
-A symbol that stops trading is not dropped, which would leave survivors only: its label ends at the last close it had
-(or at the cash of its delisting, where the corporate actions tell), and ``label_end`` is that time. Such a label is
-given once the exchange is past the slot in which the position would have been closed. A label whose end is not there
-yet is left out.
+A symbol that stops trading is not dropped, which would leave survivors only. Where the corporate actions tell of its
+delisting, the label ends then, at the cash that was paid or at the last close. Where they do not, a stop is known only
+after a while: when no bar has come within :data:`GRACE` slots of the one in which the position was to be closed, the
+label takes the last close before it, and ``label_end`` is the end of that while. A label whose end is not there yet is
+left out.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Fill = Literal["next-open", "close"]
+
+GRACE = 10
+"""Slots without a bar after which a symbol counts as stopped: a bar that is missing for a day or two is no end."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ def forward_returns(
         raise UsageError(f"no fill is named {fill!r}", "choose next-open or close")
     laid = grid.build(bars, sessions)
     fills = _fills(laid, fill)
-    entry, exit_, gone = _rows(laid, horizon)
+    delisted = _delisted(laid, actions)
+    entry, exit_, gone = _rows(laid, horizon, delisted)
     told = (entry >= 0) & (exit_ >= 0)
     shares, cash = _holdings(laid, actions)
     at, start, end = np.flatnonzero(told), entry[told], exit_[told]
@@ -92,10 +97,13 @@ def forward_returns(
     price = np.where(stopped, last_price, fills.price[end])
     # An action of the entry's own bar is already in the entry's price.
     value = price * shares[end] / shares[start] + (cash[end] - cash[start]) / shares[start]
+    target = laid.slot[laid.cell][start] + horizon
+    noticed = laid.slots.closes[np.minimum(target + GRACE, len(laid.slots.closes) - 1)]
+    over = np.where(np.isin(end, laid.row_starts[1:] - 1) & _at_rows(laid, delisted)[end], close_time[end], noticed)
     rows = laid.rows.select("symbol", "date", "event_time")[at].with_columns(
         pl.lit(horizon, pl.Int32).alias("horizon"),
         _times("label_start", fills.time[start]),
-        _times("label_end", np.where(stopped, close_time[end], fills.time[end])),
+        _times("label_end", np.where(stopped, over, fills.time[end])),
         pl.Series("forward_return", value / fills.price[start] - 1.0),
     )
     # A position opened at the last close there ever was has a return only where a delisting tells what it paid.
@@ -117,7 +125,9 @@ def _fills(laid: grid.Grid, fill: Fill) -> _Fills:
     return _Fills(np.where(at_open, opened, close), np.where(at_open, laid.slots.opens[slot], laid.slots.closes[slot]))
 
 
-def _rows(laid: grid.Grid, horizon: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+def _rows(
+    laid: grid.Grid, horizon: int, delisted: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """For each row the rows of its two fills (−1: none, or not yet), and whether the symbol stopped before the last."""
     n = laid.rows.height
     entry = np.full(n, -1, dtype=np.int64)
@@ -125,15 +135,31 @@ def _rows(laid: grid.Grid, horizon: int) -> tuple[NDArray[np.int64], NDArray[np.
     gone = np.zeros(n, dtype=bool)
     slot = laid.slot[laid.cell]
     newest = int(slot.max()) if n else 0
-    for begin, end in zip(laid.row_starts[:-1], laid.row_starts[1:], strict=True):
+    for symbol, (begin, end) in enumerate(zip(laid.row_starts[:-1], laid.row_starts[1:], strict=True)):
         own = slot[begin:end]
         entry[begin : end - 1] = np.arange(begin + 1, end)
         target = own[1:] + horizon
         after = begin + np.searchsorted(own, target)
-        stopped = (after >= end) & (target <= newest)
-        leave[begin : end - 1] = np.where(stopped, end - 1, np.where(after < end, after, -1))
+        there = after < end
+        there[there] = slot[after[there]] <= target[there] + GRACE
+        over = (after >= end) & delisted[symbol] & (target <= newest)
+        stopped = over | (~there & (target + GRACE <= newest))
+        leave[begin : end - 1] = np.where(stopped, after - 1, np.where(there, after, -1))
         gone[begin : end - 1] = stopped
     return entry, leave, gone
+
+
+def _delisted(laid: grid.Grid, actions: pa.Table | None) -> NDArray[np.bool_]:
+    """For each symbol, whether the corporate actions tell that its last bar was its last."""
+    if actions is None or not actions.num_rows:
+        return np.zeros(len(laid.symbols), dtype=bool)
+    told = adjustments.newest(actions).filter(pl.col("kind") == "delisting")["symbol"].to_list()
+    return np.isin(laid.symbols, told)
+
+
+def _at_rows(laid: grid.Grid, by_symbol: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A value a symbol, for each of its rows."""
+    return np.repeat(by_symbol, np.diff(laid.row_starts))
 
 
 def _holdings(laid: grid.Grid, actions: pa.Table | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -69,7 +69,7 @@ class Verdict:
 
     def sentence(self) -> str:
         """The verdict in one sentence."""
-        cuts = len({c.at for c in self.comparisons})
+        cuts = len({c.at for c in self.comparisons if c.what != "splits"})
         values = sum(c.compared for c in self.comparisons)
         if self.passed:
             return f"No leak found: {values:,} values at {cuts} cuts are the same with and without the future."

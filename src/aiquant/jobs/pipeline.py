@@ -177,7 +177,7 @@ class Pipeline:
             ),
             clock="label_end",
             sessions=inputs.sessions,
-            lookback=horizon + 2,
+            lookback=horizon + labels.GRACE + 2,
         )
 
     def universe(self, inputs: Inputs) -> pa.Table | None:

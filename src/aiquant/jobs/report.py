@@ -71,7 +71,7 @@ def story(workspace: Workspace, run_id: str) -> Story:
         leakage=_leakage(_optional(folder / "leakage.json")),
         conventions=traded["conventions"],
         stations=[Station(s["name"], s["rows"], s["seconds"]) for s in stations["stations"]],
-        folds=[_spans(fold, told["settings"]["learning.embargo"]) for fold in folds["folds"]],
+        folds=[_spans(fold) for fold in folds["folds"]],
         importance=folds["importance"],
         manifest={**told["data"], **{name: told[name] for name in _MANIFEST}},
         notes=traded["notes"],
@@ -128,10 +128,13 @@ _UNKNOWN = "not known: no universe with members from–to is set, every symbol w
 
 
 def _judgement(folder: Path) -> dict[str, Any]:
+    from aiquant.learning.judgement import QUANTILES
+
     told = read_json(folder / "judgement.json")
     return {
         **told,
         "by_year": {int(year): value for year, value in told["by_year"].items()},
+        "quantiles": {name: told["quantiles"][name] for name in QUANTILES},
         "daily": {date.fromisoformat(day): value for day, value in told["daily"].items()},
     }
 
@@ -149,12 +152,14 @@ def _leakage(told: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"passed": told["passed"], "checks": checks}
 
 
-def _spans(fold: dict[str, Any], embargo: int) -> FoldSpans:
+def _spans(fold: dict[str, Any]) -> FoldSpans:
     train = (_day(fold["train_start"]), _day(fold["train_end"]))
     test = (_day(fold["test_start"]), _day(fold["test_end"]))
     gap = (train[1] + timedelta(days=1), test[0] - timedelta(days=1))
     whole = gap if gap[0] <= gap[1] else None
-    return FoldSpans(fold["fold"], train, test, purge=whole)
+    return FoldSpans(
+        fold["fold"], train, test, purge=whole, rows_purged=fold["purged"], rows_embargoed=fold["embargoed"]
+    )
 
 
 def _day(text: str) -> date:

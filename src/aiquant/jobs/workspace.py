@@ -179,7 +179,7 @@ def _around(folder: Path) -> Path | None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True, default=str, allow_nan=False) + "\n")
+    write_text(path, json.dumps(content, indent=2, default=str, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -106,21 +106,36 @@ def test_a_symbol_that_stops_trading_is_not_dropped(make_bars: MakeBars, session
     bars = make_bars(
         {
             "A": {"at": [0, 1, 2, 3], "open": [10, 11, 12, 13], "close": [10.5, 11.5, 12.5, 1.0]},
-            "B": {"at": range(6), "open": [1] * 6, "close": [1] * 6},
+            "B": {"at": range(16), "open": [1] * 16, "close": [1] * 16},
         }
     )
     got = returns(labels.forward_returns(bars, sessions, 3))
-    # Day 0: bought on day 1, to be sold on day 4, which the exchange has seen and A has not: its last close.
+    # Day 0: bought on day 1, to be sold on day 4; ten sessions later it is plain that A has stopped: its last close.
     assert got[sessions.dates[0].item()] == (
         at_utc(sessions.opens[1]),
-        at_utc(sessions.closes[3]),
+        at_utc(sessions.closes[14]),
         pytest.approx(1.0 / 11 - 1),
     )
-    assert sessions.dates[1].item() in got  # to be sold on day 5, the newest
-    assert sessions.dates[2].item() not in got  # to be sold on day 6: not there yet, for anyone
+    assert sessions.dates[1].item() in got  # to be sold on day 5, and day 15 is the newest
+    assert sessions.dates[2].item() not in got  # to be sold on day 6, and day 16 is not there yet
     assert sessions.dates[3].item() not in got  # nothing could be bought after its last bar
     paid = labels.forward_returns(bars, sessions, 3, actions=actions(sessions, ("A", "delisting", 3, 4.4)))
-    assert returns(paid)[sessions.dates[0].item()][2] == pytest.approx(4.4 / 11 - 1)
+    # A delisting that is told needs no waiting.
+    assert returns(paid)[sessions.dates[0].item()][1:] == (at_utc(sessions.closes[3]), pytest.approx(4.4 / 11 - 1))
+    assert sessions.dates[2].item() in returns(paid)
+
+
+def test_a_bar_that_is_missing_is_no_end(make_bars: MakeBars, sessions: Sessions) -> None:
+    """Whether a symbol has stopped or a bar is missing must not be decided before both would look alike no more."""
+    whole = {
+        "A": {"at": [0, 1, 2, 3, 6, 7], "close": [10, 11, 12, 13, 16, 17]},
+        "B": {"at": range(8), "close": [1] * 8},
+    }
+    early = {"A": {"at": [0, 1, 2, 3], "close": [10, 11, 12, 13]}, "B": {"at": range(5), "close": [1] * 5}}
+    day = sessions.dates[0].item()
+    assert day not in returns(labels.forward_returns(make_bars(early), sessions, 3))
+    # Bought on day 1, to be sold on day 4: sold at the next bar there is, on day 6.
+    assert returns(labels.forward_returns(make_bars(whole), sessions, 3))[day][2] == pytest.approx(16 / 11 - 1)
 
 
 def test_a_delisting_right_after_the_fill_still_counts(make_bars: MakeBars, sessions: Sessions) -> None:
