@@ -47,7 +47,7 @@ POLARS: dict[str, pl.Expr] = {
 
 
 def make_bars(symbols: int, sessions: Sessions, gaps: bool) -> pa.Table:
-    """Synthetic daily bars: a random walk with tied prices; with ``gaps`` also suspensions and late listings."""
+    """Synthetic daily bars: a random walk with tied prices; with ``gaps`` also suspensions, flat prices, no volume."""
     rng = np.random.default_rng(1)
     n = len(sessions)
     frames = []
@@ -62,6 +62,9 @@ def make_bars(symbols: int, sessions: Sessions, gaps: bool) -> pa.Table:
         if gaps:
             there[rng.random(n) < 0.01] = False
             there[: rng.integers(0, n // 3) if k % 5 == 0 else 0] = False
+            volume[rng.random(n) < 0.003] = 0
+            still = slice(n // 2, n // 2 + 15 * (k % 7 == 0))
+            opened[still] = high[still] = low[still] = close[still] = close[n // 2]
         values = {"open": opened, "high": high, "low": low, "close": close, "volume": volume, "vwap": (high + low) / 2}
         values = {name: v.astype(np.float32).astype(float) for name, v in values.items()}
         frame = pl.DataFrame({"date": sessions.dates, "event_time": sessions.closes, **values})
@@ -145,24 +148,28 @@ def against_qlib(python: str, symbols: int, sessions: Sessions, repeat: int) -> 
     keys = ["symbol", "date"]
     ours = pl.DataFrame(pl.from_arrow(table)).drop("event_time")
     both = ours.select(keys).join(theirs, on=keys, how="left", maintain_order="left")
-    worst = {f.name: difference(f.name, ours[f.name].to_numpy(), both[f.name].to_numpy()) for f in chosen.features}
+    far = {f.name: differences(f.name, ours[f.name].to_numpy(), both[f.name].to_numpy()) for f in chosen.features}
     values = table.num_rows * len(chosen.features)
     mine = best(lambda: engine.compute(chosen, bars, sessions, qlib_compat=True, threads=1), repeat)
     qlib = float(done.stdout.split()[-1])
-    print(f"Qlib, {symbols} symbols: the same NaN and inf everywhere, largest difference {max(worst.values()):.1e}")
+    beyond = {name: (int((gap > LOOSE.get(name[:4], 1e-6)).sum()), gap.max(initial=0.0)) for name, gap in far.items()}
+    told = [f"{name} {count} (up to {most:.1e})" for name, (count, most) in beyond.items() if count]
+    print(f"Qlib, {symbols} symbols: the same NaN and inf everywhere; beyond 1e-6 (2e-5 for RSQR, CORR, CORD): {told}")
     print(f"  aiquant {mine / values * 1e9:.1f} ns a value, Qlib {qlib / values * 1e9:.0f} ns: {qlib / mine:.0f} times")
 
 
-def difference(name: str, ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference, absolute below 1 and relative above; refuses a NaN or inf that is not on both sides."""
-    if not np.array_equal(np.isnan(ours), np.isnan(theirs)) or not np.array_equal(np.isinf(ours), np.isinf(theirs)):
-        bad = np.flatnonzero((np.isnan(ours) != np.isnan(theirs)) | (np.isinf(ours) != np.isinf(theirs)))
-        raise SystemExit(
-            f"{name}: {len(bad)} values are NaN or inf on one side only, first {ours[bad[0]]}, {theirs[bad[0]]}"
-        )
+LOOSE = {"RSQR": 2e-5, "CORR": 2e-5, "CORD": 2e-5}
+
+
+def differences(name: str, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Differences, absolute below 1 and relative above; refuses a NaN or inf that is not on both sides."""
+    one_sided = (np.isnan(ours) != np.isnan(theirs)) | (np.isinf(ours) != np.isinf(theirs))
+    if one_sided.any():
+        first = int(np.argmax(one_sided))
+        raise SystemExit(f"{name}: {one_sided.sum()} NaN or inf on one side only, first {ours[first]}, {theirs[first]}")
     both = np.isfinite(ours)
-    gap = np.abs(ours[both].astype(float) - theirs[both]) / np.maximum(1.0, np.abs(theirs[both]))
-    return float(gap.max(initial=0.0))
+    gap: np.ndarray = np.abs(ours[both].astype(float) - theirs[both]) / np.maximum(1.0, np.abs(theirs[both]))
+    return gap
 
 
 def main() -> None:

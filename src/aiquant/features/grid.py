@@ -6,7 +6,7 @@ values. For daily bars a slot is a session; for intraday bars it is one interval
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +67,7 @@ class Grid:
     slot: NDArray[np.int64]
     cell: NDArray[np.int64]
     slots: Slots
+    _values: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -85,15 +86,12 @@ class Grid:
         last = len(self.symbols) if last is None else last
         rows = slice(int(self.row_starts[first]), int(self.row_starts[last]))
         begin, end = int(self.starts[first]), int(self.starts[last])
-        values = (
-            self.rows[name]
-            .slice(rows.start, rows.stop - rows.start)
-            .cast(pl.Float64)
-            .fill_null(np.nan)
-            .to_numpy(writable=True)
-        )
+        if name not in self._values:
+            # A copy: what comes from Arrow cannot be written to, which the kernels' signatures do not take.
+            self._values[name] = np.array(self.rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
+        values = self._values[name][rows]
         if len(values) == end - begin:
-            return np.ascontiguousarray(values)
+            return values
         grid = np.full(end - begin, np.nan)
         grid[self.cell[rows] - begin] = values
         return grid
