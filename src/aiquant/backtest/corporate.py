@@ -78,7 +78,7 @@ def _session(day: date, dates: NDArray[np.datetime64], kind: int) -> int | None:
         at = int(np.searchsorted(dates, np.datetime64(day), side="right")) - 1
         return at if at >= 0 else None
     at = int(np.searchsorted(dates, np.datetime64(day), side="left"))
-    return at if at < len(dates) and np.datetime64(day) >= dates[0] else None
+    return at if at < len(dates) else None  # what precedes the run finds nothing held
 
 
 def _counts(kind: int, adjustment: str) -> bool:

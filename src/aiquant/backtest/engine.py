@@ -97,7 +97,7 @@ def run(
     checked = markets.read_bars(bars, sessions)
     targets = read_targets(
         weights,
-        set(checked["symbol"].unique().to_list()),
+        set(checked.symbols),
         sessions,
         allow_short=settings.allow_short,
         margin=settings.margin,
@@ -121,7 +121,9 @@ def run(
         notes.append("prices are adjusted: whole shares of them are not the shares that could have been traded")
     said = "none were given"
     if actions is not None:
-        said = f"{len(market.actions)} applied: before the open, splits first, dividends on shares held overnight"
+        said = (
+            "before the open, splits first, then dividends on shares held overnight; none on prices that contain them"
+        )
     return Result(
         equity=_equity(journal, market, begun, played, run_id),
         fills=_fills(journal, market, fill, run_id),

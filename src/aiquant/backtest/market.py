@@ -79,8 +79,27 @@ class Market:
         return "next-close", f"bars of {named} have no opens: all orders fill at the next close"
 
 
-def read_bars(bars: pa.Table, sessions: Sessions) -> pl.DataFrame:
-    """Check daily bars: ``session, date, symbol, open, close, adjustment``, sorted by symbol and session.
+@dataclass(frozen=True)
+class Bars:
+    """Checked daily bars.
+
+    Attributes
+    ----------
+    symbols
+        All that have bars, in alphabetical order.
+    rows
+        ``code`` (place of the symbol), ``date``, ``open``, ``close``, ``session`` (place among all, −1 for none).
+    adjustment
+        What the prices of each symbol were adjusted for: one word, or more where its bars differ.
+    """
+
+    symbols: list[str]
+    rows: pl.DataFrame
+    adjustment: dict[str, list[str]]
+
+
+def read_bars(bars: pa.Table, sessions: Sessions) -> Bars:
+    """Check daily bars.
 
     Raises
     ------
@@ -97,6 +116,21 @@ def read_bars(bars: pa.Table, sessions: Sessions) -> pl.DataFrame:
     intervals = sorted(frame["interval"].unique().to_list())
     if len(intervals) > 1 or not intervals[0].endswith("d"):
         raise DataError(f"bars of interval {', '.join(intervals)} were given", "pass daily bars of one interval")
+    _check_prices(frame)
+    symbols = frame["symbol"].unique().sort().to_list()
+    kinds = frame.group_by("symbol").agg(pl.col("adjustment").unique().sort())
+    code = pl.col("symbol").cast(pl.Enum(symbols)).to_physical().cast(pl.Int64)
+    rows = frame.select(code.alias("code"), "date", "open", "close")
+    twice = rows.filter((pl.col("code") * 2**32 + pl.col("date").to_physical()).is_duplicated()).sort("code", "date")
+    if len(twice):
+        raise DataError(f"bars: {symbols[twice['code'][0]]} has more than one bar on {twice['date'][0]}")
+    rows = rows.with_columns(session=pl.Series(sessions.index_of(rows["date"].to_numpy())))
+    if not (rows["session"] >= 0).any():
+        raise DataError(f"bars: none lies on a session of {sessions.calendar}", "name the calendar of the bars")
+    return Bars(symbols, rows, dict(kinds.iter_rows()))
+
+
+def _check_prices(frame: pl.DataFrame) -> None:
     for name, allowed in (("close", False), ("open", True)):
         good = pl.col(name).is_finite() & (pl.col(name) > 0)
         bad = frame.filter(~good.fill_null(allowed))
@@ -105,56 +139,35 @@ def read_bars(bars: pa.Table, sessions: Sessions) -> pl.DataFrame:
                 f"bars: the {name} of {bad['symbol'][0]} on {bad['date'][0]} is {bad[name][0]}, not a positive number",
                 "bars that break an invariant belong to the dead letters: ingest the file again",
             )
-    frame = frame.with_columns(session=pl.Series(sessions.index_of(frame["date"].to_numpy()))).sort("symbol", "date")
-    twice = frame.filter(pl.struct("symbol", "date").is_duplicated())
-    if len(twice):
-        raise DataError(f"bars: {twice['symbol'][0]} has more than one bar on {twice['date'][0]}")
-    if not (frame["session"] >= 0).any():
-        raise DataError(f"bars: none lies on a session of {sessions.calendar}", "name the calendar of the bars")
-    return frame
 
 
-def lay_out(
-    bars: pl.DataFrame, targets: Targets, sessions: Sessions, last: date | None, actions: pa.Table | None
-) -> Market:
+def lay_out(bars: Bars, targets: Targets, sessions: Sessions, last: date | None, actions: pa.Table | None) -> Market:
     """The market that ``targets`` trade in, from shortly before the first decision to the last bar (or ``last``).
-
-    Parameters
-    ----------
-    bars
-        As :func:`read_bars` gives them.
 
     Raises
     ------
     DataError
         When ``last`` lies before the first decision, or a symbol's bars are adjusted in different ways.
     """
-    notes: list[str] = []
-    strays = int((bars["session"] < 0).sum())
-    if strays:
-        notes.append(f"{strays} bar(s) on days that are no session of {sessions.calendar} were left out")
-    decided = sessions.dates[targets.sessions[0]]
-    if last is not None and np.datetime64(last) < decided:
-        raise DataError(f"the run ends on {last}, before the first decision on {decided}", "ask for a later end")
-    first = max(0, int(targets.sessions[0]) - PATIENCE)
+    decided = int(targets.sessions[0])
+    if last is not None and np.datetime64(last) < sessions.dates[decided]:
+        raise DataError(f"the run ends on {last}, before the first decision on {sessions.dates[decided]}")
+    first = max(0, decided - PATIENCE)  # an older close would be too old to size on
     inside = pl.col("session") >= first
     if last is not None:
         inside &= pl.col("date") <= last
-    seen = bars.filter(inside)
-    end = int(max([targets.sessions[0], *seen["session"].unique()])) + 1
+    seen = bars.rows.filter(inside)
+    session = seen["session"].to_numpy() - first
+    end = max(decided, first + int(session.max(initial=0))) + 1
     trading = np.zeros(end - first, dtype=np.bool_)
-    trading[seen["session"].to_numpy() - first] = True
-    held = seen.filter(pl.col("symbol").is_in(targets.symbols))
-    late = int((targets.sessions >= end).sum())
-    if late:
-        notes.append(f"{late} decision(s) after the last session of the run were left out")
-    shape = (end - first, len(targets.symbols))
-    row = held["session"].to_numpy() - first
-    column = np.searchsorted(np.array(targets.symbols), held["symbol"].to_numpy().astype(str))
+    trading[session] = True
+    place = {symbol: i for i, symbol in enumerate(targets.symbols)}
+    column = np.array([place.get(symbol, -1) for symbol in bars.symbols])[seen["code"].to_numpy()]
+    held = column >= 0
     prices = {}
     for name in ("open", "close"):
-        prices[name] = np.full(shape, np.nan)
-        prices[name][row, column] = held[name].fill_null(np.nan).to_numpy()
+        prices[name] = np.full((end - first, len(targets.symbols)), np.nan)
+        prices[name][session[held], column[held]] = seen[name].to_numpy()[held]
     adjustment = _adjustments(bars, targets.symbols)
     events, said = np.empty((0, 4)), list[str]()
     if actions is not None:
@@ -169,14 +182,18 @@ def lay_out(
         trading=trading,
         actions=events,
         adjusted=any(kind.startswith("splits") for kind in adjustment.values()),
-        notes=(*notes, *said),
+        notes=(*_left_out(bars, targets, sessions, end), *said),
     )
 
 
-def _adjustments(bars: pl.DataFrame, symbols: list[str]) -> dict[str, str]:
-    """What the prices of each symbol were adjusted for."""
-    found = bars.filter(pl.col("symbol").is_in(symbols)).group_by("symbol").agg(pl.col("adjustment").unique())
-    mixed = sorted(symbol for symbol, kinds in found.iter_rows() if len(kinds) > 1)
+def _left_out(bars: Bars, targets: Targets, sessions: Sessions, end: int) -> list[str]:
+    strays, late = int((bars.rows["session"] < 0).sum()), int((targets.sessions >= end).sum())
+    notes = [f"{strays} bar(s) on days that are no session of {sessions.calendar} were left out"] if strays else []
+    return notes + ([f"{late} decision(s) after the last session of the run were left out"] if late else [])
+
+
+def _adjustments(bars: Bars, symbols: list[str]) -> dict[str, str]:
+    mixed = [symbol for symbol in symbols if len(bars.adjustment[symbol]) > 1]
     if mixed:
         raise DataError(f"bars: those of {some(mixed)} are adjusted in different ways", "keep the bars of one source")
-    return {symbol: kinds[0] for symbol, kinds in found.iter_rows()}
+    return {symbol: bars.adjustment[symbol][0] for symbol in symbols}

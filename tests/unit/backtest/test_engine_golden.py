@@ -171,6 +171,13 @@ def test_a_missing_close_is_marked_and_sized_at_the_last_known_one(trade: Trade)
     assert fills(result) == [(1, "A", 50, 20), (3, "A", -10, 25)]
 
 
+def test_the_first_decision_can_be_sized_on_an_earlier_close(trade: Trade) -> None:
+    result = trade({"A": [20, 10, None, 11], "B": [5, 5, 5, 5]}, {2: {"A": 0.5}})
+    assert fills(result) == [(3, "A", 50, 11)]
+    old = trade({"A": [10.0, *[None] * 20, 11.0], "B": [5.0] * 22}, {20: {"A": 0.5}})
+    assert fills(old) == []  # the close of day 0 is twenty sessions old on day 20
+
+
 def test_a_target_without_any_price_is_not_traded_and_the_result_says_so(trade: Trade) -> None:
     result = trade({"A": [10, 10, 10], "B": [None, 5, 5]}, {0: {"A": 0.5, "B": 0.5}})
     assert fills(result) == [(1, "A", 50, 10)]
@@ -243,6 +250,10 @@ def test_dividends_declared_before_a_later_split_fit_split_adjusted_prices(trade
     acts = [("A", "dividend", 2, 1.0), ("A", "split", 3, 2.0)]
     result = trade({"A": [10, 10, 10, 10]}, {0: {"A": 0.5}}, acts=acts, adjustment="splits")
     assert column(result, "cash")[-1] == 500 + 50 * 0.5
+    # On the day of the split itself an amount is one for the new shares.
+    same_day = [("A", "dividend", 3, 1.0), ("A", "split", 3, 2.0)]
+    result = trade({"A": [10, 10, 10, 10]}, {0: {"A": 0.5}}, acts=same_day, adjustment="splits")
+    assert column(result, "cash")[-1] == 500 + 50 * 1.0
 
 
 @pytest.mark.parametrize(("paid", "cash"), [(13.0, 500 + 50 * 13), (None, 500 + 50 * 12), (0.0, 500)])
@@ -256,6 +267,7 @@ def test_a_delisting_pays_the_amount_or_else_the_last_close_without_costs(
     )
     assert column(result, "cash") == [1000, 500, cash, cash]
     assert result.fills["reason"].to_pylist() == ["rebalance", "delisting"]
+    assert [moment.hour for moment in result.fills["event_time"].to_pylist()] == [14, 21]  # an open, a close
     assert column(result, "costs") == [0, 0, 0, 0]
 
 

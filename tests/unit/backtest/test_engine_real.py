@@ -61,7 +61,7 @@ def test_kernel_and_reference_agree_to_the_last_bit(
     settings = BacktestSettings(shares=shares)  # type: ignore[arg-type]
     result = engine.run(weights, bars, sessions, settings)
     checked = market.read_bars(bars, sessions)
-    targets = read_targets(weights, set(checked["symbol"]), sessions, allow_short=True, margin=False)
+    targets = read_targets(weights, set(checked.symbols), sessions, allow_short=True, margin=False)
     laid = market.lay_out(checked, targets, sessions, None, None)
     none = np.zeros(0, dtype=np.int64)
     tape = kernel.Tape(

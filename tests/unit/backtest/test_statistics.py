@@ -84,7 +84,7 @@ def test_drawdown_has_its_dates() -> None:
 def test_turnover_costs_and_exposure() -> None:
     found = summarise(
         account(
-            [100, 100, 50, 50, 50], turnover=[0, 0.5, 0, 0.25, 0], costs=[0, 2.0, 0, 1.0, 0], gross=[0, 1, 1, 0.5, 0.5]
+            [100, 80, 50, 50, 25], turnover=[0, 0.5, 0, 0, 0.25], costs=[0, 2.0, 0, 0, 1.0], gross=[0, 1, 1, 0.5, 0.5]
         ),
         sessions_per_year=2.0,
     )

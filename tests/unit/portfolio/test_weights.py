@@ -90,6 +90,7 @@ def test_dates_that_say_nothing_have_an_empty_book_which_is_not_a_missing_one() 
     found = books(weights.from_forecasts(table, PortfolioSettings(), 1, "r"))
     assert found[1] == {"A": 0.0}
     assert found[2] == {"A": 0.0, "B": 0.0, "C": 0.0}
+    assert books(weights.from_forecasts(table, PortfolioSettings(rule="long-only"), 1, "r"))[2] == found[2]
 
 
 def test_only_the_order_within_a_date_matters() -> None:
