@@ -124,8 +124,8 @@ class BacktestSettings(Section):
     """The account, its costs and its rules."""
 
     capital: float = Field(1_000_000.0, gt=0, description="Cash at the start, in the bars' currency.")
-    commission_bps: float = Field(1.0, ge=0, description="Commission, basis points of the slipped notional.")
-    slippage_bps: float = Field(4.0, ge=0, description="Slippage, basis points of the price, against the trade.")
+    commission_bps: float = Field(5.0, ge=0, description="Commission, basis points of the slipped notional.")
+    slippage_bps: float = Field(5.0, ge=0, description="Slippage, basis points of the price, against the trade.")
     borrow_bps: float = Field(50.0, ge=0, description="Borrow fee, basis points a year of the short positions' value.")
     risk_free: float = Field(0.0, description="Risk-free rate a year, subtracted in the Sharpe ratio.")
     fill: Literal["next-open", "close"] = Field("next-open", description="Fill; next close where there are no opens.")
@@ -162,6 +162,119 @@ class TrackingSettings(Section):
     )
 
 
+class PolygonSettings(Section):
+    """Massive (formerly Polygon.io): prices and trades."""
+
+    base_url: str = Field("https://api.massive.com", description="REST; https://api.polygon.io is the old host.")
+    websocket_url: str = Field(
+        "wss://socket.massive.com/stocks", description="Live feed; wss://delayed.massive.com/stocks on delayed plans."
+    )
+    api_key: SecretStr | None = Field(None, description="Key (environment or secrets only).")
+    calls: int = Field(5, ge=1, description="Requests that the plan allows in period_s: 5 a minute on the free one.")
+    period_s: float = Field(60.0, gt=0, description="Seconds in which so many requests are allowed.")
+    concurrency: int = Field(4, ge=1, le=64, description="Requests in flight at once.")
+    page_size: int = Field(50_000, ge=10, le=50_000, description="Rows a page.")
+    adjusted: bool = Field(False, description="Ask for bars adjusted for splits; default: as traded.")
+    symbols: tuple[str, ...] = Field((), description="Symbols of the live feed; empty: all.")
+    minute_bars: bool = Field(False, description="Bring minute bars beside the trades in the live feed.")
+    timeout_s: float = Field(30.0, gt=0, description="Seconds without an answer that end a request.")
+    attempts: int = Field(6, ge=1, le=20, description="How often a request is sent before it counts as failed.")
+    quiet_s: float = Field(30.0, gt=0, description="Seconds without an answer to a ping that end a connection.")
+    overlap_s: float = Field(10.0, ge=0, description="Seconds before a gap that are asked for again.")
+
+
+class NewsApiSettings(Section):
+    """NewsAPI: articles."""
+
+    base_url: str = Field("https://newsapi.org/v2", description="REST.")
+    api_key: SecretStr | None = Field(None, description="Key (environment or secrets only).")
+    calls: int = Field(50, ge=1, description="Requests that the plan allows in period_s: 50 in 12 h on the free one.")
+    period_s: float = Field(43_200.0, gt=0, description="Seconds in which so many requests are allowed.")
+    endpoint: Literal["everything", "top-headlines"] = Field("everything", description="Which feed is polled.")
+    query: str = Field("", max_length=500, description="Search expression; default: made of the symbols asked for.")
+    language: str | None = Field("en", description="Two letters (ISO 639-1); none: all languages.")
+    domains: tuple[str, ...] = Field((), description="Sites to which the search is narrowed.")
+    country: str | None = Field("us", description="Country of the top headlines.")
+    category: str | None = Field("business", description="Category of the top headlines.")
+    page_size: int = Field(100, ge=1, le=100, description="Articles a page.")
+    poll_s: float = Field(900.0, gt=0, description="Seconds between two looks of the live feed.")
+    companies: str | None = Field(None, description="TOML file that adds company names to the table of tickers.")
+    timeout_s: float = Field(30.0, gt=0, description="Seconds without an answer that end a request.")
+    attempts: int = Field(5, ge=1, le=20, description="How often a request is sent before it counts as failed.")
+
+
+class XSettings(Section):
+    """X (formerly Twitter), API v2: posts."""
+
+    base_url: str = Field("https://api.x.com/2", description="REST and stream; https://api.twitter.com/2 is the old.")
+    bearer_token: SecretStr | None = Field(None, description="App-only token (environment or secrets only).")
+    pseudonym_key: SecretStr | None = Field(
+        None, description="Key of the authors' pseudonyms, 32 or more random characters (environment or secrets only)."
+    )
+    mode: Literal["search", "stream"] = Field("search", description="Live feed: recent search, or filtered stream.")
+    query: str = Field("", max_length=512, description="Search expression; default: cashtags of the symbols.")
+    rules: tuple[str, ...] = Field((), description="Rules of the filtered stream, at most 1024 characters each.")
+    reads_per_day: int = Field(10_000, ge=1, description="Posts that may be read in a UTC day: 0.005 USD each.")
+    calls: int = Field(450, ge=1, description="Searches that are allowed in period_s.")
+    period_s: float = Field(900.0, gt=0, description="Seconds in which so many searches are allowed.")
+    page_size: int = Field(100, ge=10, le=100, description="Posts a page.")
+    poll_s: float = Field(60.0, gt=0, description="Seconds between two searches of the live feed.")
+    heartbeat_s: float = Field(20.0, gt=0, description="Seconds without a sign of life that end a stream.")
+    timeout_s: float = Field(30.0, gt=0, description="Seconds without an answer that end a request.")
+    attempts: int = Field(5, ge=1, le=20, description="How often a request is sent before it counts as failed.")
+
+
+class SimulatorSettings(Section):
+    """The seeded market of `aiquant simulate`."""
+
+    seed: int = Field(7, ge=0, description="Seed of prices, news and posts.")
+    port: int = Field(8640, ge=0, le=65_535, description="HTTP port on loopback; the WebSocket takes the next one.")
+    symbols: int = Field(20, ge=1, le=500, description="Companies in the market.")
+    speed: float = Field(1.0, gt=0, description="Simulated seconds a second.")
+    trades_a_minute: float = Field(30.0, gt=0, description="Trades a minute and symbol, on average.")
+
+
+class TopicSettings(Section):
+    """Names of the topics, by the table whose rows they carry."""
+
+    ticks: str = Field("ticks", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    bars: str = Field("bars", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    news: str = Field("news", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    tweets: str = Field("tweets", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    dead_letters: str = Field("dead-letters", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+
+
+class StreamSettings(Section):
+    """Kafka: where it is, how topics are made, how large a batch becomes, and how both sides prove who they are."""
+
+    brokers: str = Field("127.0.0.1:9092", description="Addresses of brokers, host:port, joined by commas.")
+    topics: TopicSettings = TopicSettings()
+    partitions: int = Field(4, ge=1, le=1000, description="Partitions of a topic that is made.")
+    replication: int = Field(1, ge=1, le=10, description="Copies of a topic that is made; 3 in production.")
+    retention_hours: float = Field(168.0, gt=0, description="How long a topic that is made keeps its messages.")
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field("lz4", description="Of messages.")
+    max_message_bytes: int = Field(1_000_000, ge=1_000, le=100_000_000, description="Largest message.")
+    group: str = Field("aiquant", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the group of consumers.")
+    batch_rows: int = Field(50_000, ge=1, description="Messages of a micro-batch at the most.")
+    batch_seconds: float = Field(5.0, gt=0, description="Seconds after which a micro-batch is written at the latest.")
+    timeout_seconds: float = Field(15.0, gt=0, description="How long a start waits for the brokers' first answer.")
+    on_gap: Literal["stop", "continue"] = Field(
+        "stop", description="When Kafka no longer holds messages that were not read: stop, or go on behind the gap."
+    )
+    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of the metrics on loopback; default: none.")
+    security: Literal["plaintext", "tls", "sasl_plaintext", "sasl_tls"] = Field(
+        "plaintext", description="plaintext, tls (certificates), sasl_tls (a name and a password, over TLS)."
+    )
+    ca_file: str | None = Field(None, description="Certificates of the authorities that signed the brokers' (PEM).")
+    certificate_file: str | None = Field(None, description="Our own certificate (PEM), where brokers ask for one.")
+    key_file: str | None = Field(None, description="Key of our own certificate (PEM).")
+    key_password: SecretStr | None = Field(None, description="Password of the key (environment or secrets only).")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="Of SASL.")
+    username: str | None = Field(None, description="Name for SASL.")
+    password: SecretStr | None = Field(None, description="Password for SASL (environment or secrets only).")
+    lateness_seconds: float = Field(60.0, ge=0, description="How long a bar waits for ticks that come late.")
+
+
 class Settings(BaseSettings):
     """All settings; see the module's docstring for where values come from."""
 
@@ -185,12 +298,16 @@ class Settings(BaseSettings):
     gate: GateSettings = GateSettings()
     leakage: LeakageSettings = LeakageSettings()
     tracking: TrackingSettings = TrackingSettings()
+    stream: StreamSettings = StreamSettings()
+    polygon: PolygonSettings = PolygonSettings()
+    newsapi: NewsApiSettings = NewsApiSettings()
+    x: XSettings = XSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
 
     def fingerprint(self) -> str:
-        """Digest (SHA-256, 16 hex digits) of all that can change a result; names, places and threads do not count."""
-        told = self.model_dump(
-            mode="json", exclude={"name": True, "lake": True, "tracking": True, "learning": {"threads": True}}
-        )
+        """Digest (SHA-256, 16 hex digits) of all that can change a result; names, places, vendors and threads do not count."""
+        apart = {name: True for name in ("name", "lake", "tracking", "polygon", "newsapi", "x", "simulator")}
+        told = self.model_dump(mode="json", exclude={**apart, "learning": {"threads": True}})
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

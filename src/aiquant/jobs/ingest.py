@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aiquant import calendars, schemas
 from aiquant.errors import DataError, UsageError
@@ -98,7 +100,7 @@ def bars(
         rows = pa.concat_tables(parts) if parts else schemas.BARS.schema.empty_table()
         findings = schemas.FINDINGS.schema.empty_table()
         if data.screen and rows.num_rows:
-            rows, screened, findings = _screen(rows, data.calendar, source)
+            rows, screened, findings = _screen(workspace, rows, source, pa.concat_tables(letters))
             letters.append(screened)
             if strict and screened.num_rows:
                 first = screened.slice(0, 1).to_pylist()[0]
@@ -147,14 +149,36 @@ def _layout(told: str | None) -> Layout | None:
     )
 
 
-def _screen(rows: pa.Table, calendar: str, source: str) -> tuple[pa.Table, pa.Table, pa.Table]:
-    import pyarrow.compute as pc
+CONTEXT = timedelta(days=20)
+"""How far back the lake's own bars are laid before new ones, so that these are judged against neighbours."""
 
+
+def _screen(
+    workspace: Workspace, rows: pa.Table, source: str, letters: pa.Table
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """What the new rows look like among their neighbours: those that stay, dead letters, and findings."""
     from aiquant.lake import quality
 
     span = pc.min_max(rows["date"]).as_py()
-    screened = quality.screen(rows, calendars.sessions(calendar, span["min"], span["max"]), source)
-    return screened.rows, screened.letters, screened.findings
+    before = _stored(workspace, rows, span["min"])
+    whole = pa.concat_tables([before, rows]) if before.num_rows else rows
+    first = min(span["min"], pc.min(whole["date"]).as_py())
+    sessions = calendars.sessions(workspace.settings.data.calendar, first, span["max"])
+    screened = quality.screen(whole, sessions, source, set_aside=letters)
+    if not before.num_rows:
+        return screened.rows, screened.letters, screened.findings
+    new = pc.field("date") >= span["min"]
+    return screened.rows.filter(new), screened.letters.filter(new), screened.findings.filter(new)
+
+
+def _stored(workspace: Workspace, rows: pa.Table, first: date) -> pa.Table:
+    """Bars of the same symbols and interval that the lake has from shortly before ``first``."""
+    import polars as pl
+
+    symbols = rows["symbol"].unique().to_pylist()
+    just_before = pl.col("date").is_between(first - CONTEXT, first, closed="left")
+    wanted = just_before & (pl.col("interval") == rows["interval"][0].as_py()) & pl.col("symbol").is_in(symbols)
+    return workspace.lake.read(schemas.BARS, where=wanted, missing_ok=True)
 
 
 def _write(
@@ -173,8 +197,6 @@ def _write(
     done.reasons = _count(bad["reason"])
     done.findings = _count(findings["kind"])
     if rows.num_rows:
-        import pyarrow.compute as pc
-
         done.symbols = pc.count_distinct(rows["symbol"]).as_py()
         if "date" in rows.column_names:
             span = pc.min_max(rows["date"]).as_py()

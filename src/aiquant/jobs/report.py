@@ -106,8 +106,8 @@ def _description(told: dict[str, Any]) -> str:
     target = {"rank": "the rank", "return": "the return", "excess": "the return above the average"}
     return (
         f"{settings['learning.model']} forecasts {target[settings['labels.target']]} of each symbol over the next "
-        f"{settings['labels.horizon']} sessions from {features['count']} features (set {features['set']}), trained anew "
-        f"for each year on the years before it. Forecasts are held {settings['portfolio.rule']}: "
+        f"{settings['labels.horizon']} sessions from {features['count']} features (set {features['set']}), trained "
+        f"anew for each year on the years before it. Forecasts are held {settings['portfolio.rule']}: "
         f"{100 * settings['portfolio.quantile']:g} % of the universe on a side."
     )
 

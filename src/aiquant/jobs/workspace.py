@@ -39,8 +39,8 @@ seed = 7
 
 [backtest]
 capital = 1000000.0
-commission_bps = 1.0
-slippage_bps = 4.0
+commission_bps = 5.0
+slippage_bps = 5.0
 """
 
 
