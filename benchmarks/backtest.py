@@ -91,10 +91,8 @@ def ours(data: dict[str, NDArray[Any]], shorts: bool, whole: bool) -> tuple[NDAr
         action_kind=none,
         action_value=np.zeros(0),
     )
-    account = kernel.open_account(SYMBOLS, CAPITAL)
-    journal = kernel.open_journal(SESSIONS, 2 * weights.size, SESSIONS + 1)
     rules = Rules(COMMISSION, SLIPPAGE, 0.0, whole, False, 20)
-    kernel.simulate(tape, weights, decision, rules, account, journal)
+    _, journal, _ = kernel.play(tape, weights, decision, rules, CAPITAL)
     return journal.book[:, 0], time.process_time() - begin
 
 

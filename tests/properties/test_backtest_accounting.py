@@ -53,12 +53,8 @@ class Outcome:
 
 
 def simulate(case: Case) -> Outcome:
-    sessions, symbols = case.tape.close.shape
-    account = kernel.open_account(symbols, case.capital)
-    journal = kernel.open_journal(
-        sessions, 2 * case.weights.size + symbols, sessions + 2 * len(case.tape.action_kind) + 1
-    )
-    played = kernel.simulate(case.tape, case.weights, case.decision, case.rules, account, journal)
+    # Room for the fills of one session only, so that the journal has to grow on the way.
+    account, journal, played = kernel.play(case.tape, case.weights, case.decision, case.rules, case.capital, room=0)
     return Outcome(
         played,
         journal.book[:played].copy(),

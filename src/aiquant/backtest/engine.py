@@ -109,11 +109,7 @@ def run(
     rules = house.from_settings(settings, sessions.per_year)
     tape = _tape(market, fill)
     decision = _decision_rows(market, targets, sessions)
-    account = kernel.open_account(len(market.symbols), settings.capital)
-    journal = kernel.open_journal(
-        len(market.dates), 2 * targets.weights.size, len(market.dates) + 2 * len(market.actions) + 1
-    )
-    played = kernel.simulate(tape, targets.weights, decision, rules, account, journal)
+    account, journal, played = kernel.play(tape, targets.weights, decision, rules, settings.capital)
     begun = int(np.argmax(decision >= 0))
     bankrupt = market.dates[played - 1].item() if account.equity[0] <= 0 else None
     notes = [*market.notes, *([why] if why else []), *_notes(account, journal, market, played)]

@@ -2,7 +2,7 @@
 
 The order of events in a session is: splits and dividends, fills (sells, then buys), delistings, marking at the close,
 positions without bars, borrow fee, bankruptcy, decision. :func:`step` plays one session up to its close, :func:`decide`
-sizes a decision, :func:`simulate` plays all sessions; a paper account calls the same two.
+sizes a decision, :func:`play` plays all sessions; a paper account calls the same two.
 :mod:`aiquant.backtest.reference` states the rules in plain Python, and tests hold the two equal to the last bit: so no
 sum here may be reordered (no fastmath, no parallel loops).
 
@@ -310,8 +310,35 @@ def simulate(
     rules: Rules,
     account: Account,
     journal: Journal,
+    begin: int,
 ) -> int:
-    """Play all sessions.
+    """Play sessions from ``begin`` on, as far as the journal has room for the fills of one more.
+
+    Returns
+    -------
+    int
+        The session to go on with: t at the end, earlier when the journal is full or the account went bankrupt.
+    """
+    for t in range(begin, len(decision)):
+        # A session can fill one order and close one position of each symbol.
+        if journal.counts[0] + 2 * len(account.shares) > len(journal.fills):
+            return t
+        if not step(tape, rules, account, journal, t):
+            return t + 1
+        if decision[t] >= 0:
+            decide(weights[decision[t]], rules, account, journal)
+    return len(decision)
+
+
+def play(
+    tape: Tape,
+    weights: NDArray[np.float64],
+    decision: NDArray[np.int64],
+    rules: Rules,
+    capital: float,
+    room: int | None = None,
+) -> tuple[Account, Journal, int]:
+    """Play all sessions with a new account, or up to bankruptcy.
 
     Parameters
     ----------
@@ -319,18 +346,28 @@ def simulate(
         Decided weights, shape (d, n).
     decision
         For each session the row of ``weights`` that is decided at its close, −1 for none. int64, shape (t,).
+    capital
+        Cash at the start.
+    room
+        Fills that the journal can hold at first; it grows as needed.
 
     Returns
     -------
-    int
-        Sessions played: fewer than t when the account went bankrupt.
+    tuple
+        The account, the journal, and the number of sessions played (fewer than t after a bankruptcy).
     """
-    for t in range(len(decision)):
-        if not step(tape, rules, account, journal, t):
-            return t + 1
-        if decision[t] >= 0:
-            decide(weights[decision[t]], rules, account, journal)
-    return len(decision)
+    sessions, symbols = tape.close.shape
+    account = open_account(symbols, capital)
+    journal = open_journal(
+        sessions,
+        fills=max(2 * symbols, room if room is not None else 2 * int(np.count_nonzero(weights)) + 2 * symbols),
+        flows=sessions + len(tape.action_kind),  # a borrow fee a session, at most one flow an action
+    )
+    played = simulate(tape, weights, decision, rules, account, journal, 0)
+    while played < sessions and account.equity[0] > 0.0:
+        journal = journal._replace(fills=np.concatenate([journal.fills, np.empty_like(journal.fills)]))
+        played = simulate(tape, weights, decision, rules, account, journal, played)
+    return account, journal, played
 
 
 def open_account(symbols: int, capital: float) -> Account:
@@ -355,4 +392,4 @@ def open_journal(sessions: int, fills: int, flows: int) -> Journal:
     )
 
 
-__all__ = ["Account", "Journal", "Rules", "Tape", "decide", "open_account", "open_journal", "simulate", "step"]
+__all__ = ["Account", "Journal", "Rules", "Tape", "decide", "open_account", "open_journal", "play", "step"]
