@@ -144,9 +144,6 @@ class _Chunk:
         self.starts = laid.starts[first : last + 1] - self.begin
         self.cell = laid.cell[self.rows] - self.begin
         self.age = laid.age(first, last)[self.cell]
-        breaks = np.flatnonzero(np.diff(self.cell) != 1) + 1
-        edges = [0, *breaks.tolist(), len(self.cell)]
-        self.runs = list(zip(edges[:-1], edges[1:], strict=True))
         self.values: dict[str, Any] = {}
         self.zeros: dict[str, bool] = {}
         self.heads: dict[int, NDArray[np.int64]] = {}
@@ -205,14 +202,9 @@ class _Chunk:
 
     def _write(self, target: NDArray[np.float32], digest: str, lookback: int) -> None:
         """A finished feature as float32, for the cells that have a bar."""
-        value = self._array(digest)
-        for first, last in self.runs:
-            begin = self.cell[first]
-            target[first:last] = value[begin : begin + last - first]
-        if not self.work.policy.compat:
-            infinite = np.isinf(target)
-            if infinite.any():
-                target[infinite] = np.nan
+        from aiquant.features.kernels.writing import gather
+
+        gather(self._float64(digest), self.cell, not self.work.policy.compat, target)
         if not self.work.policy.partial and lookback:
             target[self._head(lookback)] = np.nan
 

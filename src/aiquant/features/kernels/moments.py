@@ -89,30 +89,41 @@ def _spread(kind, x, w, least, c, s1, s2, out, skip):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, inline="never")
-def _line(kind, x, w, least, compat, c, s1, s2, ages, out, skip):  # type: ignore[no-untyped-def]
+def _places(x, p1, p2):  # type: ignore[no-untyped-def]
+    """Running Σ k and Σ k² over the slots k that hold a value: whole numbers, so their differences are exact."""
+    p1[0] = 0
+    p2[0] = 0
+    for k in range(x.size):
+        there = 1 if math.isfinite(x[k]) else 0
+        p1[k + 1] = p1[k] + there * k
+        p2[k + 1] = p2[k] + there * k * k
+
+
+@njit(nogil=True, inline="never")
+def _line(kind, x, w, least, compat, c, p1, p2, s1, s2, ages, out, skip):  # type: ignore[no-untyped-def]
     """Slope, R² or today's residual of the least-squares line through each window."""
     n = out.size
-    full_sxx = w * (w * w - 1.0) / 12.0
-    full_mean = -(w - 1) / 2.0
     for j in range(skip, n):
-        valid = c[j + 1] - c[max(0, j + 1 - w)]
+        head = max(0, j + 1 - w)
+        valid = c[j + 1] - c[head]
         if valid < max(least, 2):
             out[j] = np.nan
             continue
-        again = valid < w
-        level, syy, sxx, sxy, mp = 0.0, 0.0, full_sxx, 0.0, full_mean
-        if not again:
-            level = s1[j] / w
-            sxy = -(ages[j] + full_mean * s1[j])
-            syy = s2[j] - s1[j] * level
-            again = not syy > CANCELLED * s2[j]
-        if again:
+        a1 = valid * j - (p1[j + 1] - p1[head])
+        a2 = valid * j * j - 2 * j * (p1[j + 1] - p1[head]) + (p2[j + 1] - p2[head])
+        mean_age = a1 / valid
+        sxx = a2 - a1 * mean_age
+        level = s1[j] / valid
+        sxy = mean_age * s1[j] - ages[j]
+        syy = s2[j] - s1[j] * level
+        if not syy > CANCELLED * s2[j]:
             _, level, syy, sxx, sxy, mp = line_through(x, j, w)
+            mean_age = -mp
         slope = sxy / sxx
         if kind == SLOPE:
             out[j] = slope
         elif kind == RESI:
-            out[j] = x[j] - (level - slope * mp)
+            out[j] = x[j] - (level + slope * mean_age)
         else:
             flat = QLIB_FLAT if compat else FLAT * math.sqrt(level * level + syy / valid)
             if math.sqrt(syy / (valid - 1)) <= flat:
@@ -122,7 +133,7 @@ def _line(kind, x, w, least, compat, c, s1, s2, ages, out, skip):  # type: ignor
 
 
 @njit(nogil=True, inline="never")
-def _weighted(x, w, least, compat, c, s1, ages, out, skip):  # type: ignore[no-untyped-def]
+def _weighted(w, least, compat, c, p1, s1, ages, out, skip):  # type: ignore[no-untyped-def]
     """Mean with weights that fall by one a slot from the newest; Qlib's weights and division when ``compat``."""
     n = out.size
     for j in range(skip, n):
@@ -134,13 +145,8 @@ def _weighted(x, w, least, compat, c, s1, ages, out, skip):  # type: ignore[no-u
             total = have * (have - 1) / 2.0
             out[j] = ((have - 1) * s1[j] - ages[j]) / total / valid if total > 0 else np.nan
         else:
-            total = w * (w + 1) / 2.0
-            if valid < w:
-                total = 0.0
-                for k in range(have):
-                    if math.isfinite(x[j - k]):
-                        total += w - k
-            out[j] = (w * s1[j] - ages[j]) / total
+            age = valid * j - (p1[j + 1] - p1[j + 1 - have])
+            out[j] = (w * s1[j] - ages[j]) / (w * valid - age)
 
 
 @njit(
@@ -177,6 +183,8 @@ def rolling_moments(x, starts, skip, kinds, windows, least, compat, out):  # typ
     square_sums = np.empty((levels if squares else 1, pad + most))
     age_sums = np.empty((levels if lines else 1, pad + most))
     counts = np.empty(most + 1, dtype=np.int64)
+    p1 = np.empty(most + 1 if lines else 1, dtype=np.int64)
+    p2 = np.empty(most + 1 if lines else 1, dtype=np.int64)
     s1, s2, ages = np.empty(most), np.empty(most), np.empty(most)
     for s in range(starts.size - 1):
         begin, end = starts[s], starts[s + 1]
@@ -191,6 +199,7 @@ def rolling_moments(x, starts, skip, kinds, windows, least, compat, out):  # typ
         double_sums(sums, levels, pad, n)
         if lines:
             _age_tables(age_sums, sums, levels, pad, n)
+            _places(xs, p1, p2)
         ready = 0
         for r in range(kinds.size):
             w = windows[r]
@@ -207,6 +216,6 @@ def rolling_moments(x, starts, skip, kinds, windows, least, compat, out):  # typ
             elif kinds[r] <= STD:
                 _spread(kinds[r], xs, w, least[r], counts, s1, s2, row, skip)
             elif kinds[r] <= RESI:
-                _line(kinds[r], xs, w, least[r], compat, counts, s1, s2, ages, row, skip)
+                _line(kinds[r], xs, w, least[r], compat, counts, p1, p2, s1, s2, ages, row, skip)
             else:
-                _weighted(xs, w, least[r], compat, counts, s1, ages, row, skip)
+                _weighted(w, least[r], compat, counts, p1, s1, ages, row, skip)
