@@ -92,6 +92,17 @@ class TestContract:
         assert not told or (set(told) == set(NAMES) and sum(told.values()) == pytest.approx(1))
 
 
+@pytest.mark.parametrize("name", ["xgboost", "ridge"])
+def test_where_there_is_nothing_to_learn_no_feature_is_important(name: str) -> None:
+    forecaster = forecasters.create(name, Settings())
+    X = np.full((100, 4), np.nan, dtype=np.float32)
+    X[:, 3] = 1.0
+    y = np.full(100, 0.25, dtype=np.float32)
+    forecaster.fit(X, y, features=NAMES, times=np.arange(100).astype("datetime64[us]"), seed=7)
+    assert forecaster.predict(X) == pytest.approx(np.full(100, 0.25))
+    assert forecaster.importance() == {}
+
+
 def test_names_are_listed_and_an_unknown_one_gets_the_nearest() -> None:
     assert set(BUILT_IN) <= set(forecasters.names())
     with pytest.raises(UsageError, match="no forecaster is named 'xgbost'; did you mean 'xgboost'?"):
@@ -152,6 +163,14 @@ class TestXGBoost:
 
     def test_the_seed_counts(self, tmp_path: Path) -> None:
         assert fitted("xgboost", seed=1).save(tmp_path / "a") != fitted("xgboost", seed=2).save(tmp_path / "b")
+
+    def test_a_gpu_that_cannot_be_used_is_refused_not_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import xgboost
+
+        monkeypatch.setattr(xgboost, "build_info", lambda: {"USE_CUDA": False})
+        X, y, times = rows(100)
+        with pytest.raises(MissingError, match="xgboost.device = cuda"):
+            trees.XGBoost(XGBoostSettings(device="cuda")).fit(X, y, features=NAMES, times=times, seed=7)
 
     def test_weights_count(self) -> None:
         X, y, times = rows()

@@ -88,9 +88,11 @@ class Ridge:
         return self._constant + np.concatenate(blocks or [np.empty(0)])
 
     def importance(self) -> dict[str, float]:
-        """Absolute coefficient of each standardised feature, as a share of all."""
+        """Absolute coefficient of each standardised feature, as a share of all; empty where all are 0."""
         size = np.abs(self._slope)
-        whole = float(size.sum()) or 1.0
+        whole = float(size.sum())
+        if not whole:
+            return {}
         return {name: float(s) / whole for name, s in zip(self.features, size, strict=True)}
 
     def save(self, folder: Path) -> str:

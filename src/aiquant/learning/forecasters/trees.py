@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from aiquant.errors import MissingError
 from aiquant.learning.forecasters import artefacts
 from aiquant.learning.forecasters.base import check_width
 from aiquant.settings import Settings, XGBoostSettings
@@ -63,9 +64,20 @@ class XGBoost:
         weight: NDArray[np.float32] | None = None,
         threads: int = 1,
     ) -> None:
-        """Learn ``n_estimators`` trees. See :meth:`Forecaster.fit`."""
+        """Learn ``n_estimators`` trees. See :meth:`Forecaster.fit`.
+
+        Raises
+        ------
+        MissingError
+            When a GPU is asked for that this XGBoost cannot use.
+        """
         import xgboost
 
+        if self.parameters.device == "cuda" and not xgboost.build_info().get("USE_CUDA"):
+            raise MissingError(  # XGBoost itself would go on with the CPU
+                "setting xgboost.device = cuda: the XGBoost that is installed was built without CUDA",
+                "set xgboost.device to cpu, or install the package xgboost in place of xgboost-cpu",
+            )
         p = self.parameters
         threads = min(threads, 1 + X.size // VALUES_PER_THREAD)
         told: dict[str, Any] = p.model_dump(exclude={"n_estimators"})
@@ -78,7 +90,7 @@ class XGBoost:
         }
         data = xgboost.QuantileDMatrix(X, label=y, weight=weight, max_bin=p.max_bin, nthread=threads)
         self._booster = xgboost.train(told, data, num_boost_round=p.n_estimators)
-        self._booster.set_param({"nthread": 1})
+        self._booster.set_param({"nthread": 1, "device": "cpu"})
         self.features = features
 
     def predict(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -88,12 +100,14 @@ class XGBoost:
         return np.asarray(self._booster.inplace_predict(X), dtype=np.float64)
 
     def importance(self) -> dict[str, float]:
-        """Total gain of the splits on each feature, as a share of all."""
+        """Total gain of the splits on each feature, as a share of all; empty where no split was worth it."""
         if self._booster is None:
             return {}
         told = self._booster.get_score(importance_type="total_gain")
         gains = {name: float(np.sum(gain)) for name, gain in told.items()}
-        whole = sum(gains.values()) or 1.0
+        whole = sum(gains.values())
+        if not whole:
+            return {}
         return {name: gains.get(f"f{place}", 0.0) / whole for place, name in enumerate(self.features)}
 
     def save(self, folder: Path) -> str:
