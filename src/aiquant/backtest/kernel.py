@@ -28,6 +28,10 @@ STALE, BANKRUPTCY = np.int64(house.STALE), np.int64(house.BANKRUPTCY)
 DIVIDEND, CASH_IN_LIEU, BORROW_FEE = map(np.int64, (house.DIVIDEND, house.CASH_IN_LIEU, house.BORROW_FEE))
 WHOLE_BOOK = np.int64(-1)
 
+# Functions that only compiled code calls need no wrappers: a quarter less to compile on first use. The stubs of numba
+# do not know these options.
+_inner = njit(cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+
 HEADROOM = 1e-11
 """Share of the cash that scaled buys leave, so that rounding cannot make cash negative."""
 
@@ -108,7 +112,7 @@ class Journal(NamedTuple):
     counts: NDArray[np.int64]
 
 
-@njit(cache=True)
+@_inner
 def _record_fill(
     journal: Journal,
     t: int,
@@ -125,7 +129,7 @@ def _record_fill(
     journal.counts[0] += 1
 
 
-@njit(cache=True)
+@_inner
 def _pay(account: Account, journal: Journal, t: int, symbol: int | np.int64, kind: np.int64, amount: float) -> None:
     account.cash[0] += amount
     row = journal.flows[journal.counts[1]]
@@ -133,7 +137,7 @@ def _pay(account: Account, journal: Journal, t: int, symbol: int | np.int64, kin
     journal.counts[1] += 1
 
 
-@njit(cache=True)
+@_inner
 def _settle(account: Account, journal: Journal, t: int, symbol: int, price: float, reason: np.int64) -> None:
     """Close a position without a trade: nothing is slipped and nobody is paid."""
     shares = account.shares[symbol]
@@ -143,7 +147,7 @@ def _settle(account: Account, journal: Journal, t: int, symbol: int, price: floa
         _record_fill(journal, t, symbol, -shares, price, 0.0, 0.0, reason)
 
 
-@njit(cache=True)
+@_inner
 def _execute(account: Account, journal: Journal, rules: Rules, t: int, symbol: int, trade: float, raw: float) -> float:
     """Trade and return the slipped notional."""
     price = raw * (1.0 + rules.slippage) if trade > 0.0 else raw * (1.0 - rules.slippage)
@@ -156,7 +160,7 @@ def _execute(account: Account, journal: Journal, rules: Rules, t: int, symbol: i
     return notional
 
 
-@njit(cache=True)
+@_inner
 def _wanted(account: Account, rules: Rules, symbol: int) -> float:
     """The trade that the waiting order asks for."""
     trade = float(account.target[symbol] - account.shares[symbol])
@@ -166,7 +170,7 @@ def _wanted(account: Account, rules: Rules, symbol: int) -> float:
     return trade
 
 
-@njit(cache=True)
+@_inner
 def _act(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -> None:
     """Splits and dividends, before the session opens: they meet what was held overnight."""
     for i in range(tape.action_row[t], tape.action_row[t + 1]):
@@ -186,7 +190,7 @@ def _act(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -
             _pay(account, journal, t, symbol, DIVIDEND, account.shares[symbol] * value)
 
 
-@njit(cache=True)
+@_inner
 def _fill(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -> float:
     """Fill the waiting orders whose symbols have a bar; return the traded notional."""
     traded, need = 0.0, 0.0
@@ -221,7 +225,7 @@ def _fill(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) 
     return traded
 
 
-@njit(cache=True)
+@_inner
 def _close(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int) -> None:
     """Marks of the close, delistings, and positions that have had no bar for too long."""
     stale = False
@@ -248,7 +252,7 @@ def _close(tape: Tape, rules: Rules, account: Account, journal: Journal, t: int)
                     journal.counts[4] += 1
 
 
-@njit(cache=True)
+@_inner
 def _mark(account: Account) -> tuple[float, float]:
     """Value of the long and of the short positions, both positive."""
     long, short = 0.0, 0.0
