@@ -81,6 +81,9 @@ def read_targets(weights: pa.Table, known: set[str], sessions: Sessions, *, allo
 def _check_weights(
     frame: pl.DataFrame, at: NDArray[np.int64], known: set[str], sessions: Sessions, *, allow_short: bool, margin: bool
 ) -> None:
+    for name in ("date", "symbol"):
+        if frame[name].null_count():
+            raise DataError(f"weights: {frame[name].null_count()} row(s) have no {name}", "correct or remove them")
     bad = frame.filter(~pl.col("weight").is_finite().fill_null(False))
     if len(bad):
         raise DataError(f"weights: the weight of {bad['symbol'][0]} on {bad['date'][0]} is not a finite number")

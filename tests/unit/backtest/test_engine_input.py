@@ -117,6 +117,13 @@ def test_no_bars_no_weights_and_missing_columns(market: Market) -> None:
         market.run()
 
 
+@pytest.mark.parametrize("column", ["date", "symbol"])
+def test_weights_without_a_date_or_a_symbol(market: Market, column: str) -> None:
+    market.weights = spoil(market.weights, column, 0, None)
+    with pytest.raises(DataError, match=rf"weights: 1 row\(s\) have no {column}"):
+        market.run()
+
+
 def test_two_weights_for_one_symbol_and_date(market: Market) -> None:
     market.weights = pa.concat_tables([market.weights, market.weights])
     with pytest.raises(DataError, match="A has more than one weight on 2024-01-01"):
