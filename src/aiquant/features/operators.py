@@ -36,7 +36,7 @@ FIELDS = ("open", "high", "low", "close", "volume", "vwap")
 EMA_TAIL = 1e-10
 """Weight of what an exponential mean leaves out: it ends where all older weights together are below this share."""
 
-Family = Literal["elementwise", "shift", "moments", "extrema", "order", "shape", "decay", "pair", "cross"]
+Family = Literal["elementwise", "shift", "sums", "lines", "extrema", "order", "shape", "decay", "pair", "cross"]
 
 
 @dataclass(frozen=True)
@@ -193,15 +193,15 @@ _ALL = (
     Operator("Neg", 1, (), "elementwise", "-a"),
     Operator("Ref", 1, ("shift",), "shift", "the value n bars ago"),
     Operator("Delta", 1, ("shift",), "shift", "the value less the value n bars ago"),
-    Operator("Sum", 1, _W, "moments", "sum over the window"),
-    Operator("Mean", 1, _W, "moments", "mean over the window"),
-    Operator("Count", 1, _W, "moments", "number of values that are not NaN in the window"),
-    Operator("Var", 1, _W, "moments", "sample variance over the window (n − 1)"),
-    Operator("Std", 1, _W, "moments", "sample standard deviation over the window (n − 1)"),
-    Operator("Slope", 1, _W, "moments", "slope of the least-squares line through the window, a bar"),
-    Operator("Rsquare", 1, _W, "moments", "R² of the least-squares line through the window"),
-    Operator("Resi", 1, _W, "moments", "today's residual of the least-squares line through the window"),
-    Operator("WMA", 1, _W, "moments", "mean with weights 1, 2, …, n (newest)"),
+    Operator("Sum", 1, _W, "sums", "sum over the window"),
+    Operator("Mean", 1, _W, "sums", "mean over the window"),
+    Operator("Count", 1, _W, "sums", "number of values that are not NaN in the window"),
+    Operator("Var", 1, _W, "sums", "sample variance over the window (n − 1)"),
+    Operator("Std", 1, _W, "sums", "sample standard deviation over the window (n − 1)"),
+    Operator("Slope", 1, _W, "lines", "slope of the least-squares line through the window, a bar"),
+    Operator("Rsquare", 1, _W, "lines", "R² of the least-squares line through the window"),
+    Operator("Resi", 1, _W, "lines", "today's residual of the least-squares line through the window"),
+    Operator("WMA", 1, _W, "lines", "mean with weights 1, 2, …, n (newest)"),
     Operator("Max", 1, _W, "extrema", "largest value in the window"),
     Operator("Min", 1, _W, "extrema", "smallest value in the window"),
     Operator("IdxMax", 1, _W, "extrema", "place of the largest value, 1 = oldest bar of the window; first of ties"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KERNEL_VERSION = 1
 """Rises whenever a kernel's values change; part of the version of every feature set."""
 
-ROLLING = frozenset({"moments", "extrema", "order", "shape", "decay", "pair"})
+ROLLING = frozenset({"sums", "lines", "extrema", "order", "shape", "decay", "pair"})
 """Families that are computed here."""
 
 
@@ -90,12 +90,20 @@ def _windows(nodes: list[Expression], policy: Policy) -> tuple[NDArray[np.int64]
     return np.array(windows, dtype=np.int64), np.array([policy.least(w) for w in windows], dtype=np.int64)
 
 
-def _moments(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
-    from aiquant.features.kernels.moments import KINDS, rolling_moments
+def _sums(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+    from aiquant.features.kernels.sums import KINDS, rolling_sums
 
     windows, least = _windows(nodes, policy)
     kinds = np.array([KINDS[n.op] for n in nodes], dtype=np.int64)
-    rolling_moments(x[0], starts, skip, kinds, windows, least, policy.compat, out)
+    rolling_sums(x[0], starts, skip, kinds, windows, least, out)
+
+
+def _lines(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+    from aiquant.features.kernels.lines import KINDS, rolling_lines
+
+    windows, least = _windows(nodes, policy)
+    kinds = np.array([KINDS[n.op] for n in nodes], dtype=np.int64)
+    rolling_lines(x[0], starts, skip, kinds, windows, least, policy.compat, out)
 
 
 def _extrema(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
@@ -140,7 +148,8 @@ def _pair(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Polic
 
 
 _FAMILIES = {
-    "moments": _moments,
+    "sums": _sums,
+    "lines": _lines,
     "extrema": _extrema,
     "shape": _shape,
     "order": _order,

@@ -7,16 +7,16 @@ import math
 import numpy as np
 from numba import njit
 
-from aiquant.features.kernels.tables import levels_for, longest
+from aiquant.features.kernels.tables import inner, levels_for, longest
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _scaled(out, a, b, weight):  # type: ignore[no-untyped-def]
     for j in range(out.size):
         out[j] = a[j] + weight * b[j]
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _decayed(table, q, length, levels, pad, n, out):  # type: ignore[no-untyped-def]
     """``out[j]`` becomes Σ q**age · value over the ``length`` newest values; row 0 of ``table`` is given."""
     for level in range(1, levels):
@@ -47,7 +47,7 @@ def rolling_decay(x, starts, skip, keep, lengths, out):  # type: ignore[no-untyp
     Parameters
     ----------
     x, starts, skip, out
-        As in :func:`aiquant.features.kernels.moments.rolling_moments`.
+        As in :func:`aiquant.features.kernels.sums.rolling_sums`.
     keep
         float64, one per row of ``out``: the factor q by which a weight falls with each slot.
     lengths

@@ -7,19 +7,19 @@ import math
 import numpy as np
 from numba import njit
 
-from aiquant.features.kernels.tables import count_up, levels_for, longest
+from aiquant.features.kernels.tables import inner, count_up, levels_for, longest
 
 KINDS = {"Max": 0, "IdxMax": 1, "Min": 0, "IdxMin": 1}
 """Numbers by which :func:`rolling_maxima` knows what is asked for; minima are maxima of the series turned over."""
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _larger(out, newer, older):  # type: ignore[no-untyped-def]
     for j in range(out.size):
         out[j] = older[j] if older[j] >= newer[j] else newer[j]
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _larger_place(out, place, newer, older, newer_place, older_place):  # type: ignore[no-untyped-def]
     # The older one wins a tie: the first of equals, as numpy's argmax.
     for j in range(out.size):
@@ -28,7 +28,7 @@ def _larger_place(out, place, newer, older, newer_place, older_place):  # type: 
         place[j] = older_place[j] if first else newer_place[j]
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _tables(tops, places, levels, pad, n, with_places):  # type: ignore[no-untyped-def]
     """Row l becomes the largest of the newest 2**l values (and its place)."""
     for level in range(1, levels):
@@ -58,7 +58,7 @@ def _tables(tops, places, levels, pad, n, with_places):  # type: ignore[no-untyp
 def rolling_maxima(x, starts, skip, sign, kinds, windows, least, compat, out):  # type: ignore[no-untyped-def]
     """All requested maxima (``sign`` 1) or minima (``sign`` −1) of one series, and their places.
 
-    Parameters as in :func:`aiquant.features.kernels.moments.rolling_moments`. A place counts from the oldest slot of
+    Parameters as in :func:`aiquant.features.kernels.sums.rolling_sums`. A place counts from the oldest slot of
     the window (1); at the head of a history the window begins with the history. Two windows of h slots that overlap
     make one of up to 2h, so each window takes one comparison a slot.
     """

@@ -7,11 +7,13 @@ import math
 import numpy as np
 from numba import njit
 
+from aiquant.features.kernels.tables import inner
+
 RANK = -1.0
 """Stands among the quantiles for the rank of today's value."""
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _below(held, n, v):  # type: ignore[no-untyped-def]
     """How many of the ``n`` sorted values lie below ``v``; counted without branches, which is quickest for windows."""
     count = 0
@@ -20,19 +22,19 @@ def _below(held, n, v):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _move_down(held, first, last):  # type: ignore[no-untyped-def]
     for k in range(first, last):
         held[k] = held[k + 1]
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _move_up(held, first, last):  # type: ignore[no-untyped-def]
     for k in range(last, first, -1):
         held[k] = held[k - 1]
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _replace(held, n, gone, come):  # type: ignore[no-untyped-def]
     """Take ``gone`` out of the ``n`` sorted values and put ``come`` in; either may be NaN.
 
@@ -61,7 +63,7 @@ def _replace(held, n, gone, come):  # type: ignore[no-untyped-def]
     return n, at
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _read(held, n, quantile, today, at):  # type: ignore[no-untyped-def]
     if quantile < 0.0:
         if not math.isfinite(today):
@@ -88,7 +90,7 @@ def rolling_order(x, starts, skip, window, quantiles, least, out):  # type: igno
     Parameters
     ----------
     x, starts, skip, out
-        As in :func:`aiquant.features.kernels.moments.rolling_moments`.
+        As in :func:`aiquant.features.kernels.sums.rolling_sums`.
     window, least
         The window in slots and the fewest values that give a result.
     quantiles

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from aiquant.features.kernels.tables import (
+    inner,
     CANCELLED,
     FLAT,
     QLIB_FLAT,
@@ -22,7 +23,7 @@ KINDS = {"Corr": 0, "Cov": 1}
 """Numbers by which :func:`rolling_pair` knows what is asked for."""
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _again(x, y, last, w):  # type: ignore[no-untyped-def]
     """Centred second moments of the pairs in a window, from the values themselves and relative to the newest pair."""
     first = max(0, last - w + 1)
@@ -49,14 +50,14 @@ def _again(x, y, last, w):  # type: ignore[no-untyped-def]
     return sxx, syy, sxy, ax + mx, ay + my
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _flat_alone(x, last, w):  # type: ignore[no-untyped-def]
     """Qlib's mask: whether the deviation of one series alone is below an absolute threshold."""
     n, _, sxx, _, _, _ = line_through(x, last, w)
     return n > 1 and math.sqrt(sxx / (n - 1)) <= QLIB_FLAT
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _fill(table, a, b, x, y, pad, n):  # type: ignore[no-untyped-def]
     """Row 0 of ``table`` becomes a · b where both x and y are there, else 0."""
     for j in range(pad):
@@ -66,7 +67,7 @@ def _fill(table, a, b, x, y, pad, n):  # type: ignore[no-untyped-def]
         row[j] = a[j] * b[j] if math.isfinite(x[j]) and math.isfinite(y[j]) else 0.0
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _emit(kind, x, y, w, least, compat, c, sums, out, skip):  # type: ignore[no-untyped-def]
     s_x, s_y, s_xx, s_yy, s_xy = sums[0], sums[1], sums[2], sums[3], sums[4]
     for j in range(skip, out.size):
@@ -100,7 +101,7 @@ def _emit(kind, x, y, w, least, compat, c, sums, out, skip):  # type: ignore[no-
     cache=True,
 )
 def rolling_pair(x, y, starts, skip, kinds, windows, least, compat, out):  # type: ignore[no-untyped-def]
-    """All requested moments of two series; parameters as in :func:`..moments.rolling_moments`."""
+    """All requested moments of two series; parameters as in :func:`..sums.rolling_sums`."""
     pad = 1
     for r in range(kinds.size):
         pad = max(pad, windows[r])

@@ -7,13 +7,13 @@ import math
 import numpy as np
 from numba import njit
 
-from aiquant.features.kernels.tables import FLAT
+from aiquant.features.kernels.tables import inner, FLAT
 
 KINDS = {"Skew": 0, "Kurt": 1, "Mad": 2}
 """Numbers by which :func:`rolling_shape` knows what is asked for."""
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _one(kind, x, first, last, least):  # type: ignore[no-untyped-def]
     n = 0
     total = 0.0
@@ -49,7 +49,7 @@ def _one(kind, x, first, last, least):  # type: ignore[no-untyped-def]
     cache=True,
 )
 def rolling_shape(x, starts, skip, kinds, windows, least, out):  # type: ignore[no-untyped-def]
-    """All requested shapes of one series; parameters as in :func:`..moments.rolling_moments`.
+    """All requested shapes of one series; parameters as in :func:`..sums.rolling_sums`.
 
     Skewness and kurtosis are pandas' (bias-corrected: Joanes and Gill, 1998, G1 and G2); NaN in a flat window.
     """

@@ -1,4 +1,4 @@
-"""Sums, means, deviations and straight lines over windows: one pass for all windows of a series."""
+"""Straight lines through windows, and means with falling weights: one pass for all windows of a series."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from aiquant.features.kernels.tables import (
     clean,
     count_up,
     double_sums,
+    inner,
     levels_for,
     line_through,
     longest,
     window_sum,
 )
 
-KINDS = {"Sum": 0, "Mean": 1, "Count": 2, "Var": 3, "Std": 4, "Slope": 5, "Rsquare": 6, "Resi": 7, "WMA": 8}
-"""Numbers by which :func:`rolling_moments` knows what is asked for."""
+KINDS = {"Slope": 0, "Rsquare": 1, "Resi": 2, "WMA": 3}
+"""Numbers by which :func:`rolling_lines` knows what is asked for."""
 
-SUM, MEAN, COUNT, VAR, STD, SLOPE, RSQUARE, RESI, WMA = range(9)
+SLOPE, RSQUARE, RESI, WMA = range(4)
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _age_tables(ages, sums, levels, pad, n):  # type: ignore[no-untyped-def]
     """Row l of ``ages`` becomes Σ age · value over the newest 2**l values; today's age is 0."""
     ages[0, : pad + n] = 0.0
@@ -40,7 +41,7 @@ def _age_tables(ages, sums, levels, pad, n):  # type: ignore[no-untyped-def]
             ages[level, j] = 0.0
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _window_ages(ages, sums, w, pad, n, out):  # type: ignore[no-untyped-def]
     """``out[j]`` becomes Σ age · value over the ``w`` newest values at j."""
     offset = 0
@@ -56,39 +57,7 @@ def _window_ages(ages, sums, w, pad, n, out):  # type: ignore[no-untyped-def]
         level += 1
 
 
-@njit(nogil=True, inline="never")
-def _plain(kind, w, least, c, s1, out, skip):  # type: ignore[no-untyped-def]
-    """Sum, mean or count of each window."""
-    n = out.size
-    for j in range(skip, n):
-        valid = c[j + 1] - c[max(0, j + 1 - w)]
-        if kind == COUNT:
-            out[j] = valid
-        elif valid < max(least, 1):
-            out[j] = np.nan
-        elif kind == SUM:
-            out[j] = s1[j]
-        else:
-            out[j] = s1[j] / valid
-
-
-@njit(nogil=True, inline="never")
-def _spread(kind, x, w, least, c, s1, s2, out, skip):  # type: ignore[no-untyped-def]
-    """Sample variance or standard deviation of each window."""
-    n = out.size
-    for j in range(skip, n):
-        valid = c[j + 1] - c[max(0, j + 1 - w)]
-        if valid < max(least, 2):
-            out[j] = np.nan
-            continue
-        centred = s2[j] - s1[j] * s1[j] / valid
-        if not centred > CANCELLED * s2[j]:
-            _, _, centred, _, _, _ = line_through(x, j, w)
-        variance = centred / (valid - 1)
-        out[j] = math.sqrt(variance) if kind == STD else variance
-
-
-@njit(nogil=True, inline="never")
+@inner
 def _places(x, p1, p2):  # type: ignore[no-untyped-def]
     """Running Σ k and Σ k² over the slots k that hold a value: whole numbers, so their differences are exact."""
     p1[0] = 0
@@ -99,7 +68,7 @@ def _places(x, p1, p2):  # type: ignore[no-untyped-def]
         p2[k + 1] = p2[k] + there * k * k
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _line(kind, x, w, least, compat, c, p1, p2, s1, s2, ages, out, skip):  # type: ignore[no-untyped-def]
     """Slope, R² or today's residual of the least-squares line through each window."""
     n = out.size
@@ -132,7 +101,7 @@ def _line(kind, x, w, least, compat, c, p1, p2, s1, s2, ages, out, skip):  # typ
                 out[j] = min(1.0, slope * sxy / syy)
 
 
-@njit(nogil=True, inline="never")
+@inner
 def _weighted(w, least, compat, c, p1, s1, ages, out, skip):  # type: ignore[no-untyped-def]
     """Mean with weights that fall by one a slot from the newest; Qlib's weights and division when ``compat``."""
     n = out.size
@@ -154,37 +123,26 @@ def _weighted(w, least, compat, c, p1, s1, ages, out, skip):  # type: ignore[no-
     nogil=True,
     cache=True,
 )
-def rolling_moments(x, starts, skip, kinds, windows, least, compat, out):  # type: ignore[no-untyped-def]
-    """All requested moments of one series.
+def rolling_lines(x, starts, skip, kinds, windows, least, compat, out):  # type: ignore[no-untyped-def]
+    """All requested lines of one series.
 
     Parameters
     ----------
-    x, starts, out
-        See the package. ``out`` has one row per request.
-    skip
-        Leading cells of each history whose results nobody reads; they are left as they are.
-    kinds, windows, least
-        int64, one per request: see :data:`KINDS`, the window in slots, and the fewest values that give a result.
-        Requests with the same window should stand together.
+    x, starts, skip, kinds, windows, least, out
+        As in :func:`aiquant.features.kernels.sums.rolling_sums`.
     compat
         Qlib's behaviour.
     """
-    widest = 1
-    squares = False
-    lines = False
+    pad = 1
     for r in range(kinds.size):
-        widest = max(widest, windows[r])
-        squares = squares or (kinds[r] >= VAR and kinds[r] <= RESI)
-        lines = lines or kinds[r] >= SLOPE
-    pad = widest
+        pad = max(pad, windows[r])
     most = longest(starts)
-    levels = levels_for(widest)
+    levels = levels_for(pad)
     sums = np.empty((levels, pad + most))
-    square_sums = np.empty((levels if squares else 1, pad + most))
-    age_sums = np.empty((levels if lines else 1, pad + most))
+    square_sums = np.empty((levels, pad + most))
+    age_sums = np.empty((levels, pad + most))
     counts = np.empty(most + 1, dtype=np.int64)
-    p1 = np.empty(most + 1 if lines else 1, dtype=np.int64)
-    p2 = np.empty(most + 1 if lines else 1, dtype=np.int64)
+    p1, p2 = np.empty(most + 1, dtype=np.int64), np.empty(most + 1, dtype=np.int64)
     s1, s2, ages = np.empty(most), np.empty(most), np.empty(most)
     for s in range(starts.size - 1):
         begin, end = starts[s], starts[s + 1]
@@ -192,30 +150,22 @@ def rolling_moments(x, starts, skip, kinds, windows, least, compat, out):  # typ
         xs = x[begin:end]
         clean(xs, sums[0], pad)
         count_up(xs, counts)
-        if squares:
-            for j in range(pad + n):
-                square_sums[0, j] = sums[0, j] * sums[0, j]
-            double_sums(square_sums, levels, pad, n)
+        _places(xs, p1, p2)
+        for j in range(pad + n):
+            square_sums[0, j] = sums[0, j] * sums[0, j]
+        double_sums(square_sums, levels, pad, n)
         double_sums(sums, levels, pad, n)
-        if lines:
-            _age_tables(age_sums, sums, levels, pad, n)
-            _places(xs, p1, p2)
+        _age_tables(age_sums, sums, levels, pad, n)
         ready = 0
         for r in range(kinds.size):
             w = windows[r]
             if w != ready:
                 window_sum(sums, w, pad, n, s1)
-                if squares:
-                    window_sum(square_sums, w, pad, n, s2)
-                if lines:
-                    _window_ages(age_sums, sums, w, pad, n, ages)
+                window_sum(square_sums, w, pad, n, s2)
+                _window_ages(age_sums, sums, w, pad, n, ages)
                 ready = w
             row = out[r, begin:end]
-            if kinds[r] <= COUNT:
-                _plain(kinds[r], w, least[r], counts, s1, row, skip)
-            elif kinds[r] <= STD:
-                _spread(kinds[r], xs, w, least[r], counts, s1, s2, row, skip)
-            elif kinds[r] <= RESI:
-                _line(kinds[r], xs, w, least[r], compat, counts, p1, p2, s1, s2, ages, row, skip)
-            else:
+            if kinds[r] == WMA:
                 _weighted(w, least[r], compat, counts, p1, s1, ages, row, skip)
+            else:
+                _line(kinds[r], xs, w, least[r], compat, counts, p1, p2, s1, s2, ages, row, skip)

@@ -1,0 +1,113 @@
+"""Sums, means and deviations over windows: one pass for all windows of a series."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from aiquant.features.kernels.tables import (
+    CANCELLED,
+    clean,
+    count_up,
+    double_sums,
+    inner,
+    levels_for,
+    line_through,
+    longest,
+    window_sum,
+)
+
+KINDS = {"Sum": 0, "Mean": 1, "Count": 2, "Var": 3, "Std": 4}
+"""Numbers by which :func:`rolling_sums` knows what is asked for."""
+
+SUM, MEAN, COUNT, VAR, STD = range(5)
+
+
+@inner
+def _plain(kind, w, least, c, s1, out, skip):  # type: ignore[no-untyped-def]
+    """Sum, mean or count of each window."""
+    n = out.size
+    for j in range(skip, n):
+        valid = c[j + 1] - c[max(0, j + 1 - w)]
+        if kind == COUNT:
+            out[j] = valid
+        elif valid < max(least, 1):
+            out[j] = np.nan
+        elif kind == SUM:
+            out[j] = s1[j]
+        else:
+            out[j] = s1[j] / valid
+
+
+@inner
+def _spread(kind, x, w, least, c, s1, s2, out, skip):  # type: ignore[no-untyped-def]
+    """Sample variance or standard deviation of each window."""
+    n = out.size
+    for j in range(skip, n):
+        valid = c[j + 1] - c[max(0, j + 1 - w)]
+        if valid < max(least, 2):
+            out[j] = np.nan
+            continue
+        centred = s2[j] - s1[j] * s1[j] / valid
+        if not centred > CANCELLED * s2[j]:
+            _, _, centred, _, _, _ = line_through(x, j, w)
+        variance = centred / (valid - 1)
+        out[j] = math.sqrt(variance) if kind == STD else variance
+
+
+@njit(
+    "void(f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], f8[:, ::1])",
+    nogil=True,
+    cache=True,
+)
+def rolling_sums(x, starts, skip, kinds, windows, least, out):  # type: ignore[no-untyped-def]
+    """All requested sums, means, counts and deviations of one series.
+
+    Parameters
+    ----------
+    x, starts, out
+        See the package. ``out`` has one row per request.
+    skip
+        Leading cells of each history whose results nobody reads; they are left as they are.
+    kinds, windows, least
+        int64, one per request: see :data:`KINDS`, the window in slots, and the fewest values that give a result.
+        Requests with the same window should stand together.
+    """
+    widest = 1
+    squares = False
+    for r in range(kinds.size):
+        widest = max(widest, windows[r])
+        squares = squares or kinds[r] >= VAR
+    pad = widest
+    most = longest(starts)
+    levels = levels_for(widest)
+    sums = np.empty((levels, pad + most))
+    square_sums = np.empty((levels if squares else 1, pad + most))
+    counts = np.empty(most + 1, dtype=np.int64)
+    s1, s2 = np.empty(most), np.empty(most)
+    for s in range(starts.size - 1):
+        begin, end = starts[s], starts[s + 1]
+        n = end - begin
+        xs = x[begin:end]
+        clean(xs, sums[0], pad)
+        count_up(xs, counts)
+        if squares:
+            for j in range(pad + n):
+                square_sums[0, j] = sums[0, j] * sums[0, j]
+            double_sums(square_sums, levels, pad, n)
+        double_sums(sums, levels, pad, n)
+        ready = 0
+        for r in range(kinds.size):
+            w = windows[r]
+            if w != ready:
+                window_sum(sums, w, pad, n, s1)
+                if squares:
+                    window_sum(square_sums, w, pad, n, s2)
+                ready = w
+            row = out[r, begin:end]
+            if kinds[r] <= COUNT:
+                _plain(kinds[r], w, least[r], counts, s1, row, skip)
+            else:
+                _spread(kinds[r], xs, w, least[r], counts, s1, s2, row, skip)
