@@ -100,7 +100,7 @@ class LearningSettings(Section):
 class XGBoostSettings(Section):
     """Parameters of the gradient boosted trees (names as in the library)."""
 
-    n_estimators: int = Field(150, ge=1)
+    n_estimators: int = Field(100, ge=1)
     max_depth: int = Field(4, ge=1, le=16)
     learning_rate: float = Field(0.05, gt=0, le=1)
     subsample: float = Field(0.7, gt=0, le=1)
@@ -148,7 +148,7 @@ class GateSettings(Section):
 class LeakageSettings(Section):
     """How hard `check leakage` looks."""
 
-    cuts: int = Field(5, ge=1, description="Random times at which history is cut.")
+    cuts: int = Field(3, ge=1, description="Random times at which history is cut.")
 
 
 class TrackingSettings(Section):
@@ -261,7 +261,9 @@ class StreamSettings(Section):
     on_gap: Literal["stop", "continue"] = Field(
         "stop", description="When Kafka no longer holds messages that were not read: stop, or go on behind the gap."
     )
-    metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of the metrics on loopback; default: none.")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of the metrics on loopback; default: none."
+    )
     security: Literal["plaintext", "tls", "sasl_plaintext", "sasl_tls"] = Field(
         "plaintext", description="plaintext, tls (certificates), sasl_tls (a name and a password, over TLS)."
     )
@@ -305,8 +307,8 @@ class Settings(BaseSettings):
     simulator: SimulatorSettings = SimulatorSettings()
 
     def fingerprint(self) -> str:
-        """Digest (SHA-256, 16 hex digits) of all that can change a result; names, places, vendors and threads do not count."""
-        apart = {name: True for name in ("name", "lake", "tracking", "polygon", "newsapi", "x", "simulator")}
+        """Digest (SHA-256, 16 hex digits) of all that can change a result; no name, place, vendor or thread counts."""
+        apart = {name: True for name in ("name", "lake", "tracking", "polygon", "newsapi", "x", "simulator", "stream")}
         told = self.model_dump(mode="json", exclude={**apart, "learning": {"threads": True}})
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
