@@ -258,6 +258,9 @@ class StreamSettings(Section):
     batch_rows: int = Field(50_000, ge=1, description="Messages of a micro-batch at the most.")
     batch_seconds: float = Field(5.0, gt=0, description="Seconds after which a micro-batch is written at the latest.")
     timeout_seconds: float = Field(15.0, gt=0, description="How long a start waits for the brokers' first answer.")
+    session_seconds: float = Field(
+        10.0, ge=1, le=300, description="Silence of a consumer after which its partitions go to the others."
+    )
     on_gap: Literal["stop", "continue"] = Field(
         "stop", description="When Kafka no longer holds messages that were not read: stop, or go on behind the gap."
     )

@@ -46,6 +46,7 @@ class Built:
 def build(workspace: Workspace, journal: Journal, out: Path | None = None) -> Built:
     """Compute the feature set that the settings name for all bars; write it to the lake, and to ``out`` if given."""
     pipeline = Pipeline(workspace.settings)
+    pipeline.check()
     inputs = read(workspace.lake, workspace.settings)
     rows = _compute(workspace, journal, pipeline, inputs)
     if out is not None:

@@ -27,6 +27,8 @@ def list_models(workspace: Workspace) -> list[ModelLine]:
     """All versions, the newest first."""
     from aiquant.learning import registry, tracking
 
+    if not tracking.is_there(workspace.settings.tracking, workspace.root):
+        return []
     store = tracking.connect(workspace.settings.tracking, workspace.root)
     return [
         ModelLine(

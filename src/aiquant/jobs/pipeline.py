@@ -147,6 +147,17 @@ class Pipeline:
 
         return catalogue.get(self.settings.features.set)
 
+    def check(self) -> None:
+        """Raise at once when the settings name a feature set or a forecaster that does not exist.
+
+        Raises
+        ------
+        UsageError
+            With the nearest name.
+        """
+        self.feature_set  # noqa: B018  found by its name, or not
+        self.make()
+
     def features(self, inputs: Inputs) -> pa.Table:
         """Features of every bar, each with the versions known at its own time."""
         from aiquant.features import engine
@@ -188,7 +199,8 @@ class Pipeline:
         """Features and labels side by side."""
         from aiquant.learning import panel
 
-        return panel.build(features, labels, target=self.settings.labels.target, universe=universe)
+        told = self.settings.labels
+        return panel.build(features, labels, target=told.target, universe=universe, horizon=told.horizon)
 
     def folds(self, panel: Panel) -> list[Fold]:
         """Purged walk-forward folds."""

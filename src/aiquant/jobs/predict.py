@@ -53,7 +53,7 @@ def predict(
     rows = feature_job.current(workspace, journal, pipeline, inputs)
     with journal.station("predict") as station:
         model = forecasters.load(folder / "models" / FINAL)
-        panel = pipeline.panel(rows, pipeline.labels(inputs), pipeline.universe(inputs))
+        panel = pipeline.panel(rows, schemas.LABELS.schema.empty_table(), pipeline.universe(inputs))
         asked = np.datetime64(day) if day is not None else panel.dates.max()
         chosen = np.flatnonzero(panel.dates == asked)
         if not len(chosen):

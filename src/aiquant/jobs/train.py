@@ -64,6 +64,7 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
     from aiquant.learning import tracking
 
     pipeline = Pipeline(workspace.settings)
+    pipeline.check()
     opening = tracking.warm_up(workspace.settings.tracking, workspace.root)
     with journal.station("read bars") as station:
         inputs = read(workspace.lake, workspace.settings)

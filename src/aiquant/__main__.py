@@ -1,0 +1,5 @@
+"""``python -m aiquant``: the command line."""
+
+from aiquant.cli.main import main
+
+main()

@@ -1,0 +1,196 @@
+"""The command line itself: quick, lazy, honest about errors, one JSON object on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Aiquant = Callable[..., Any]
+
+HEAVY = (
+    "polars",
+    "pyarrow",
+    "numpy",
+    "pandas",
+    "numba",
+    "deltalake",
+    "duckdb",
+    "xgboost",
+    "sklearn",
+    "mlflow",
+    "skfolio",
+    "plotly",
+    "pydantic",
+    "confluent_kafka",
+)
+
+VERBS = [
+    "demo",
+    "init",
+    "run",
+    "train",
+    "predict",
+    "backtest",
+    "report",
+    "evaluate",
+    "reproduce",
+    "doctor",
+    "ingest bars",
+    "ingest actions",
+    "ingest universe",
+    "features build",
+    "features list",
+    "features show",
+    "lake ls",
+    "lake sql",
+    "check leakage",
+    "models ls",
+    "runs ls",
+    "runs show",
+    "config show",
+]
+
+
+def test_help_imports_no_engine() -> None:
+    code = "import sys; from aiquant.cli import main; " f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help_with_an_example_and_json(verb: str) -> None:
+    from typer.testing import CliRunner
+
+    from aiquant.cli.main import app
+
+    done = CliRunner().invoke(app, [*verb.split(), "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert done.exit_code == 0
+    assert f"Example: aiquant {verb}" in done.output
+    assert "--json" in done.output
+
+
+def test_every_verb_is_in_the_list_above() -> None:
+    import typer
+
+    from aiquant.cli.main import app
+
+    group: Any = typer.main.get_command(app)
+    found = set()
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {sub}" for sub in inner} if inner else {name}
+    ours = {verb for verb in found if not verb.startswith(("stream", "simulate", "features get", "lake "))}
+    assert ours <= set(VERBS), sorted(ours - set(VERBS))
+
+
+def test_version_and_completion(aiquant: Aiquant) -> None:
+    assert aiquant("--version").out.startswith("aiquant 0.")
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "aiquant")],
+        env={
+            "_AIQUANT_COMPLETE": "complete_bash",
+            "COMP_WORDS": "aiquant la",
+            "COMP_CWORD": "1",
+            "PATH": "/usr/bin:/bin",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert "lake" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["nonsense"], 2, "nonsense"),
+        (["lake", "ls"], 3, "aiquant init"),
+        (["lake", "ls", "-w", "nowhere"], 3, "nowhere"),
+        (["train", "--set", "learning.sead=3", "-w", "."], 2, "learning.seed"),
+        (["train", "--set", "learning.seed", "-w", "."], 2, "NAME=VALUE"),
+        (["train", "--set", "learning.seed=x", "-w", "."], 2, "learning.seed"),
+        (["train", "xgbost", "-w", "."], 2, "xgboost"),
+        (["train", "-w", "."], 3, "aiquant ingest bars"),
+        (["report", "-w", "."], 3, "aiquant run"),
+        (["reproduce", "none-such", "-w", "."], 3, "none-such"),
+        (["ingest", "bars", "--source", "fils", "-w", "."], 2, "files"),
+        (["ingest", "bars", "--source", "files", "-w", "."], 2, "--path"),
+        (["ingest", "bars", "--path", "missing.csv", "-w", "."], 3, "missing.csv"),
+        (["features", "build", "--set", "cor", "-w", "."], 2, "core"),
+        (["features", "show", "alpha15"], 2, "alpha158"),
+        (["lake", "sql", "select * from barz", "-w", "."], 3, "barz"),
+        (["config", "show", "--set", "x=1"], 2, "x"),
+        (["backtest", "--weights", "missing.csv", "--bars", "missing.csv"], 3, "missing.csv"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_its_exit_code(
+    aiquant: Aiquant, tmp_path: Path, words: list[str], code: int, told: str
+) -> None:
+    from aiquant.jobs import workspace
+
+    if "." in words:
+        workspace.create(tmp_path)
+    done = aiquant(*words, cwd=tmp_path)
+    assert done.code == code, done.err
+    assert told in done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_error_is_json_too(aiquant: Aiquant, tmp_path: Path) -> None:
+    done = aiquant("lake", "ls", "--json", cwd=tmp_path)
+    error = done.json["error"]
+    assert error["exit_code"] == 3 == done.code and "aiquant init" in error["remedy"]
+
+
+def test_a_workspace_of_another_format_is_refused(aiquant: Aiquant, tmp_path: Path) -> None:
+    aiquant("init", tmp_path / "w")
+    marker = tmp_path / "w" / ".aiquant" / "workspace.json"
+    marker.write_text(json.dumps({"format": 99}))
+    done = aiquant("lake", "ls", "-w", tmp_path / "w")
+    assert done.code == 2 and "format 99" in done.err
+
+
+def test_init_keeps_what_is_there(aiquant: Aiquant, tmp_path: Path) -> None:
+    aiquant("init", tmp_path)
+    (tmp_path / "aiquant.toml").write_text("[learning]\nseed = 99\n")
+    assert aiquant("init", tmp_path).code == 0
+    assert "99" in (tmp_path / "aiquant.toml").read_text()
+
+
+def test_config_show_hides_secrets(aiquant: Aiquant, tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "tracking__token").write_text("hunter2")
+    environment = {**os.environ, "AIQUANT_SECRETS_DIR": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-m", "aiquant", "config", "show", "--json"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    told = json.loads(done.stdout)["settings"]
+    assert told["tracking.token"] == {"value": "***", "origin": "secrets folder"}
+    assert "hunter2" not in done.stdout + done.stderr
+    assert told["labels.horizon"] == {"value": 5, "origin": "default"}
+
+
+def test_doctor_says_what_is_there(aiquant: Aiquant, tmp_path: Path) -> None:
+    aiquant("init", tmp_path)
+    done = aiquant("doctor", "--json", cwd=tmp_path)
+    found = {f["what"]: f for f in done.json["findings"]}
+    assert found["polars"]["state"] == "fine" and found["workspace"]["state"] == "fine"
+    assert found["lake"]["remedy"].endswith("aiquant ingest bars")
+    assert done.code == (0 if done.json["ok"] else 3)
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m aiquant features show alpha158 | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert "Traceback" not in done.stderr
