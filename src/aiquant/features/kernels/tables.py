@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_NO_DOOR: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+inner = njit(**_NO_DOOR)
 """Decorator of functions that only kernels call; without a door to Python they are compiled in half the time."""
 
 # Below this share of the raw second moment a centred one has lost too many digits and is computed again: 1e-6 leaves
