@@ -15,7 +15,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-FAST = "[learning]\nmin_train_years = 2\nthreads = 1\n\n[xgboost]\nn_estimators = 20\nmax_depth = 2\n\n[leakage]\ncuts = 1\n"
+FAST = """
+[learning]
+min_train_years = 2
+threads = 1
+
+[xgboost]
+n_estimators = 20
+max_depth = 2
+
+[leakage]
+cuts = 1
+"""
 """Settings under which a whole run takes seconds."""
 
 
