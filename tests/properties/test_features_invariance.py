@@ -156,6 +156,16 @@ def test_a_history_that_starts_later_gives_the_same_once_the_look_back_is_inside
 
 
 @SLOW
+@given(expression=grown(EVERYTHING, 9), frame=bars(), partial=st.booleans(), compat=st.booleans(), data=st.data())
+def test_new_rows_alone_have_the_values_of_all(
+    expression: Expression, frame: pl.DataFrame, partial: bool, compat: bool, data: st.DataObject
+) -> None:
+    day = SESSIONS.dates[data.draw(st.integers(0, 60))].item()
+    whole = compute(expression, frame, partial, qlib_compat=compat).filter(pl.col("date") >= day)
+    assert bits(whole) == bits(compute(expression, frame, partial, qlib_compat=compat, since=day))
+
+
+@SLOW
 @given(expression=grown(EVERYTHING, 9))
 def test_text_and_back(expression: Expression) -> None:
     assert parse(str(expression)).digest == expression.digest

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +39,7 @@ def compute(
     qlib_compat: bool = False,
     *,
     dividends: bool = False,
+    since: date | None = None,
     threads: int | None = None,
 ) -> pa.Table:
     """Features of every bar.
@@ -55,6 +58,9 @@ def compute(
         Qlib's behaviour where it is a trap (:mod:`aiquant.features.operators`), windows that need one value only.
     dividends
         Count dividends in prices as well (total return).
+    since
+        Give rows of this date and later ones only; older bars are looked back at. The values are those of a computation
+        of all rows, at a price that follows the number of new ones.
     threads
         Threads over chunks of symbols; default: as many as there are cores. The values do not depend on it.
 
@@ -72,11 +78,15 @@ def compute(
     laid = adjustments.apply(grid.build(bars, sessions), actions, dividends)
     roots = [feature.expression for feature in feature_set.features]
     policy = rolling.Policy(partial=qlib_compat or feature_set.partial_windows, compat=qlib_compat)
-    work = _Work(laid, policy, threads or os.cpu_count() or 1)
+    wanted = np.arange(laid.rows.height)
+    if since is not None:
+        wanted = np.flatnonzero(laid.rows["date"].to_numpy() >= np.datetime64(since, "D"))
+    work = _Work(laid, wanted, policy, threads or os.cpu_count() or 1)
     work.stage_cross_sections(roots)
-    out = np.empty((len(roots), laid.rows.height), dtype=np.float32)
+    out = np.empty((len(roots), len(wanted)), dtype=np.float32)
     work.run(roots, out)
-    columns = laid.rows.select("symbol", "date", "event_time").to_arrow().cast(FEATURES.schema)
+    rows = laid.rows.select("symbol", "date", "event_time")
+    columns = (rows if since is None else rows[wanted]).to_arrow().cast(FEATURES.schema)
     features = [pa.Array.from_buffers(pa.float32(), len(row), [None, pa.py_buffer(row)]) for row in out]
     fields = [pa.field(feature.name, pa.float32(), nullable=False) for feature in feature_set.features]
     return pa.Table.from_arrays([*columns.columns, *features], schema=pa.schema([*FEATURES.schema, *fields]))
@@ -84,14 +94,16 @@ def compute(
 
 @dataclass
 class _Work:
-    """One computation: the bars, the policy, and the columns of cross-sections that are ready."""
+    """One computation: the bars, the rows that are wanted, and the columns of cross-sections that are ready."""
 
     laid: grid.Grid
+    wanted: NDArray[np.int64]
     policy: rolling.Policy
     threads: int
 
     def __post_init__(self) -> None:
         self.ready: dict[str, NDArray[np.float64]] = {}
+        self.wanted_starts = np.searchsorted(self.wanted, self.laid.row_starts)
 
     def stage_cross_sections(self, roots: list[Expression]) -> None:
         """Compute the nodes that compare symbols, each after those that it builds on."""
@@ -108,16 +120,25 @@ class _Work:
         Parameters
         ----------
         out
-            (roots, rows), or (roots, cells) if ``cells``: filled here.
+            (roots, wanted rows), or (roots, cells) if ``cells``: filled here.
         """
-        steps = planning.plan(roots, frozenset(self.ready))
+
+        @cache
+        def steps(skip: int) -> list[planning.Step]:
+            return planning.plan(roots, frozenset(self.ready), skip)
+
+        def compute_chunk(symbols: tuple[int, int]) -> None:
+            chunk = _Chunk(self, *symbols)
+            if cells or len(chunk.cell):
+                chunk.run(steps(0 if cells else chunk.skip), roots, out, cells)
+
         chunks = self._chunks()
         if len(chunks) <= 1 or self.threads == 1:
-            for first, last in chunks:
-                _Chunk(self, first, last).run(steps, roots, out, cells)
+            for symbols in chunks:
+                compute_chunk(symbols)
             return
         with ThreadPoolExecutor(min(self.threads, len(chunks))) as pool:
-            list(pool.map(lambda c: _Chunk(self, *c).run(steps, roots, out, cells), chunks))
+            list(pool.map(compute_chunk, chunks))
 
     def _chunks(self) -> list[tuple[int, int]]:
         """Ranges of symbols of about :data:`CHUNK_CELLS` cells."""
@@ -140,10 +161,11 @@ class _Chunk:
         laid = work.laid
         self.first, self.last = first, last
         self.begin, self.end = int(laid.starts[first]), int(laid.starts[last])
-        self.rows = slice(int(laid.row_starts[first]), int(laid.row_starts[last]))
+        self.rows = slice(int(work.wanted_starts[first]), int(work.wanted_starts[last]))
         self.starts = laid.starts[first : last + 1] - self.begin
-        self.cell = laid.cell[self.rows] - self.begin
+        self.cell = laid.cell[work.wanted[self.rows]] - self.begin
         self.age = laid.age(first, last)[self.cell]
+        self.skip = int(self.age.min(initial=self.end - self.begin))
         self.values: dict[str, Any] = {}
         self.zeros: dict[str, bool] = {}
         self.heads: dict[int, NDArray[np.int64]] = {}

@@ -174,6 +174,25 @@ def test_rows_in_any_order_give_the_same(panel: pa.Table, sessions: Sessions) ->
     assert _same(engine.compute(chosen, shuffled, sessions), engine.compute(chosen, panel, sessions))
 
 
+@pytest.mark.parametrize("name", catalogue.names())
+@pytest.mark.parametrize("at", [0, 1, 100, 125, 159, 300])
+def test_new_rows_alone_have_the_values_of_all(name: str, at: int, panel: pa.Table, sessions: Sessions) -> None:
+    day = sessions.dates[at].item()
+    whole = pl.DataFrame(pl.from_arrow(engine.compute(catalogue.get(name), panel, sessions)))
+    expected = whole.filter(pl.col("date") >= day).to_arrow()
+    got = engine.compute(catalogue.get(name), panel, sessions, since=day)
+    assert got.num_rows == expected.num_rows
+    assert got["symbol"].to_pylist() == expected["symbol"].to_pylist()
+    assert _same(got, expected)
+
+
+def test_new_rows_of_a_cross_section(panel: pa.Table, sessions: Sessions) -> None:
+    chosen = feature_set("Mean(CSRank(Std($close, 5)), 7)/CSRank($open)")
+    day = sessions.dates[100].item()
+    whole = pl.DataFrame(pl.from_arrow(engine.compute(chosen, panel, sessions)))
+    assert _same(engine.compute(chosen, panel, sessions, since=day), whole.filter(pl.col("date") >= day).to_arrow())
+
+
 def test_what_bad_bars_get(small: pa.Table, sessions: Sessions, make_bars: MakeBars) -> None:
     chosen = feature_set("$close")
     with pytest.raises(DataError, match="A on 2020-01-02"):
