@@ -358,6 +358,22 @@ FILLS = Table(
 )
 """What was executed in a backtest or a paper account."""
 
+CASH_FLOWS = Table(
+    name="cash_flows",
+    schema=pa.schema(
+        [
+            _field("run_id", pa.string()),
+            _field("date", pa.date32()),
+            _field("symbol", pa.string(), required=False),  # null for a fee on the whole account
+            _field("kind", pa.string()),  # dividend | cash in lieu | borrow fee …
+            _field("amount", pa.float64()),  # received > 0, paid < 0
+        ]
+    ),
+    key=("run_id", "date", "symbol", "kind"),
+    partition=("run_id",),
+)
+"""Cash that moved without a trade; together with the fills it explains all cash of an account."""
+
 EQUITY = Table(
     name="equity",
     schema=pa.schema(
@@ -423,6 +439,7 @@ TABLES: tuple[Table, ...] = (
     FORECASTS,
     TARGET_WEIGHTS,
     FILLS,
+    CASH_FLOWS,
     EQUITY,
     DEAD_LETTERS,
     FINDINGS,

@@ -13,24 +13,13 @@ from aiquant.backtest import market as markets
 from aiquant.backtest import rules as house
 from aiquant.backtest.targets import Targets, read_targets
 from aiquant.calendars import Sessions
-from aiquant.schemas import EQUITY, FILLS, TIME, conform
+from aiquant.schemas import CASH_FLOWS, EQUITY, FILLS, TIME, conform
 from aiquant.settings import BacktestSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aiquant.backtest.kernel import Account, Journal, Tape
-
-FLOWS_SCHEMA = pa.schema(
-    [
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("date", pa.date32(), nullable=False),
-        pa.field("symbol", pa.string()),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("amount", pa.float64(), nullable=False),
-    ]
-)
-"""Cash that moved without a trade: dividends, cash in lieu of parts of shares, borrow fees (symbol null)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +37,7 @@ class Result:
     notes
         What the reader of the figures has to know: what was left out, or done differently than asked.
     flows
-        Cash that moved without a trade (:data:`FLOWS_SCHEMA`); with the fills it explains all cash.
+        Table ``cash_flows``: cash that moved without a trade; with the fills it explains all cash.
     bankrupt
         The session on which equity fell to zero or less, where the run ends; None otherwise.
     """
@@ -57,7 +46,7 @@ class Result:
     fills: pa.Table
     conventions: dict[str, str]
     notes: tuple[str, ...] = ()
-    flows: pa.Table = field(default_factory=lambda: FLOWS_SCHEMA.empty_table())
+    flows: pa.Table = field(default_factory=lambda: CASH_FLOWS.schema.empty_table())
     bankrupt: date | None = None
 
 
@@ -217,7 +206,7 @@ def _flows(journal: Journal, market: markets.Market, run_id: str) -> pa.Table:
         _named(kind, list(house.FLOWS)),
         pa.array(np.ascontiguousarray(moved[:, 3])),
     ]
-    return pa.Table.from_arrays(columns, schema=FLOWS_SCHEMA)
+    return pa.Table.from_arrays(columns, schema=CASH_FLOWS.schema)
 
 
 def _named(codes: NDArray[np.int64], names: list[str], null: NDArray[np.bool_] | None = None) -> pa.Array:

@@ -73,6 +73,7 @@ def of_run(workspace: Workspace, journal: Journal, run_id: str, out: Path | None
         lake = workspace.lake
         lake.replace(schemas.TARGET_WEIGHTS, weights, {"run_id": run_id})
         lake.replace(schemas.FILLS, _named(results[STRATEGY].fills, run_id), {"run_id": run_id})
+        lake.replace(schemas.CASH_FLOWS, _named(results[STRATEGY].flows, run_id), {"run_id": run_id})
         for name, result in results.items():
             key = run_id if name == STRATEGY else f"{run_id}:{name}"
             lake.replace(schemas.EQUITY, _named(result.equity, key), {"run_id": key})
