@@ -87,7 +87,7 @@ class LabelSettings(Section):
 class LearningSettings(Section):
     """How forecasts are made out of sample."""
 
-    model: str = Field("xgboost", description="Name of the forecaster: see `aiquant models list`.")
+    model: str = Field("xgboost", description="Forecaster: xgboost, ridge, momentum, zero or a plug-in.")
     first_test: int | None = Field(None, description="First year that is forecast; default: after min_train_years.")
     last_test: int | None = Field(None, description="Last year that is forecast; default: the last with data.")
     min_train_years: int = Field(3, ge=1, description="Years of history before the first forecast.")

@@ -28,6 +28,7 @@ from aiquant.cli import (
     reproduce,
     run,
     runs,
+    stream,
     train,
 )
 from aiquant.errors import AiquantError, Unreachable
@@ -54,6 +55,7 @@ for name, group, text in (
     ("ingest", ingest.app, "Take data into the lake."),
     ("features", features.app, "Compute features, and look at their definitions."),
     ("lake", lake.app, "Look into the tables."),
+    ("stream", stream.app, "Live data through Kafka into the lake."),
     ("check", check.app, "Checks that try to prove a result wrong."),
     ("models", models.app, "Registered models."),
     ("runs", runs.app, "The runs of the workspace."),

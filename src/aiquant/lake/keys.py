@@ -86,7 +86,7 @@ class KeyIndex:
         if "event_time" in batch.columns and self._times_are_fixed() and least in files.columns:
             spans = [(pl.col(least) <= last) & (pl.col(most) >= first) for first, last in _spans(batch["event_time"])]
             meets = meets & (pl.col(least).is_null() | pl.col(most).is_null() | pl.any_horizontal(spans))
-        return files.filter(meets).select("path", pl.col("^partition\..*$")).to_dicts()
+        return files.filter(meets).select("path", pl.col(r"^partition\..*$")).to_dicts()
 
     def _times_are_fixed(self) -> bool:
         """Whether rows of one key have one event_time: a trade or a bar does, an article may be dated anew."""

@@ -1,8 +1,9 @@
 """Rows of a log go into a table effectively once: the rows and how far the log was read are one commit.
 
-For every topic and partition the table carries an application transaction ``aiquant-ingest:<reader>:<topic>:<partition>``
-whose version is the next offset to read. A start reads the positions from the table, never from the log's own
-bookkeeping, so that a process which dies at any moment goes on exactly where the last commit ended.
+For every topic and partition the table carries an application transaction
+``aiquant-ingest:<reader>:<topic>:<partition>`` whose version is the next offset to read. A start reads the positions
+from the table, never from the log's own bookkeeping, so that a process which dies at any moment goes on exactly where
+the last commit ended.
 
 A commit is refused when another one took place since the handle was read:
 

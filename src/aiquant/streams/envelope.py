@@ -61,7 +61,7 @@ class Decoded:
     rows
         In the schema of the table, in the order of the messages.
     letters
-        Messages that are none of ours, with reason, topic, partition and offset (``place``: ``topic/partition/offset``).
+        Messages that are none of ours, with their reasons; ``place`` is ``topic/partition/offset``.
     """
 
     rows: pa.Table

@@ -1,0 +1,49 @@
+"""Counters and lag of a consumer, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from aiquant.errors import Unreachable
+
+
+class Metrics:
+    """What one process of ``aiquant stream consume`` tells; without a port it counts for itself alone.
+
+    Parameters
+    ----------
+    port
+        Served under ``http://127.0.0.1:<port>/metrics``, on the loopback interface only.
+
+    Raises
+    ------
+    Unreachable
+        When the port is taken.
+    """
+
+    def __init__(self, port: int | None = None) -> None:
+        self.registry = CollectorRegistry()
+        name = "aiquant_stream"
+        self.messages = Counter(f"{name}_messages", "Messages that were read.", ["topic"], registry=self.registry)
+        self.rows = Counter(f"{name}_rows", "Rows that were stored.", ["topic"], registry=self.registry)
+        self.duplicates = Counter(f"{name}_duplicates", "Rows that were there.", ["topic"], registry=self.registry)
+        self.letters = Counter(f"{name}_dead_letters", "Messages set aside.", ["topic"], registry=self.registry)
+        self.fenced = Counter(f"{name}_fenced", "Batches thrown away for a rival's.", ["topic"], registry=self.registry)
+        self.seconds = Histogram(f"{name}_batch_seconds", "From poll to commit.", ["topic"], registry=self.registry)
+        self.lag = Gauge(f"{name}_lag", "Messages that wait.", ["topic", "partition"], registry=self.registry)
+        if port is not None:
+            try:
+                start_http_server(port, addr="127.0.0.1", registry=self.registry)
+            except OSError as error:
+                raise Unreachable(
+                    f"metrics cannot be served on 127.0.0.1:{port}: {error.strerror}",
+                    "choose another stream.metrics_port",
+                ) from error
+
+    def waiting(self, lag: Mapping[tuple[str, int], int]) -> None:
+        """Show the lag of the partitions that are ours now, and of no others."""
+        self.lag.clear()
+        for (topic, partition), messages in lag.items():
+            self.lag.labels(topic, str(partition)).set(messages)
