@@ -49,11 +49,9 @@ def test_killed_at_any_moment_a_run_can_be_run_again(
     assert after.code == 0, after.err
     assert {n: after.json[n] for n in SAME} == {n: undisturbed.json[n] for n in SAME}
     for table in ("bars", "forecasts", "target_weights", "fills", "equity"):
-        run_free = "select count(*) as n, count(distinct hash(*columns(*))) as d"
-        counted = [
-            aiquant("lake", "sql", f"{run_free} from (select * exclude ({_moving(table)}) from {table})", "-w", f, "--json")
-            for f in (folder, home)
-        ]
+        rows = f"(select * exclude ({_moving(table)}) from {table})"
+        query = f"select count(*) as n, count(distinct hash(*columns(*))) as d from {rows}"
+        counted = [aiquant("lake", "sql", query, "-w", f, "--json") for f in (folder, home)]
         assert counted[0].code == 0, counted[0].err
         assert counted[0].json["rows"] == counted[1].json["rows"], table
 
@@ -68,7 +66,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with four MiB of room."""
     place = tmp_path / "disk"
     place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, text=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, text=True
+    )
     if made.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")
     yield place

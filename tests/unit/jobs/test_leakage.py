@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from aiquant.learning.panel import Panel
     from aiquant.learning.splits import Fold
 
-SETTINGS = settings.load(
-    None, {"learning.min_train_years": "2", "learning.threads": "1", "xgboost.n_estimators": "15", "xgboost.max_depth": "2"}
-)
+FAST = {
+    "learning.min_train_years": "2",
+    "learning.threads": "1",
+    "xgboost.n_estimators": "15",
+    "xgboost.max_depth": "2",
+}
+SETTINGS = settings.load(None, FAST)
 CUTS = 3
 
 
@@ -34,7 +38,8 @@ def inputs(make_bars) -> Inputs:  # type: ignore[no-untyped-def]
         pl.col("known_from") + timedelta(days=500), *(pl.col(c) * 1.2 for c in ("open", "high", "low", "close"))
     )
     versions = pl.concat([bars, late]).to_arrow()
-    return Inputs(versions, None, None, sessions_of(versions, "XNYS"), {"bars": 0, "corporate_actions": None, "universe": None})
+    stated = {"bars": 0, "corporate_actions": None, "universe": None}
+    return Inputs(versions, None, None, sessions_of(versions, "XNYS"), stated)
 
 
 def _verdict(pipeline: Pipeline, inputs: Inputs) -> leakage.Verdict:
