@@ -1,4 +1,4 @@
-"""A run that is killed, or finds no room, leaves nothing half-done: the next one gives what an undisturbed one gives."""
+"""A run that is killed or finds no room leaves nothing half-done: the next one gives what an undisturbed one does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Done = tuple[Path, Any]
 
 SAME = ("rank_ic", "rank_ic_t", "sharpe_net", "verdict")
 KILLED_AFTER = (0.9, 2.0, 3.2, 4.6)
-"""Seconds: while reading, writing, training and tracking; where exactly depends on the machine, and need not be known."""
+"""Seconds: while reading, writing, training and tracking; where exactly depends on the machine."""
 
 
 def _start(home: Path, prices: Path) -> subprocess.Popen[bytes]:

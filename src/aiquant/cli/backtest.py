@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(
-        epilog="Example: aiquant backtest --weights weights.csv --bars bars.parquet --commission-bps 10 --slippage-bps 5"
-    )(backtest)
+    app.command(epilog="Example: aiquant backtest --weights weights.csv --bars bars.parquet --commission-bps 10")(
+        backtest
+    )
 
 
 def backtest(
