@@ -1,19 +1,26 @@
-"""What a source is, and how one is found by its name."""
+"""What a source is, and how one is found by its name.
+
+A source offers one or more of three things, each a protocol of its own: bars of files (:class:`Source`), history that
+is asked for by symbols and dates (:class:`HistorySource`), and live feeds (:class:`LiveSource`).
+"""
 
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from aiquant.errors import MissingError, UsageError
-from aiquant.settings import DataSettings
+from aiquant.settings import DataSettings, Settings
+from aiquant.sources.checkpoints import Checkpoint, Position
 
 ENTRY_POINTS = "aiquant.sources"
 """Group of entry points by which a package offers a source: ``name = "package.module:ClassOrInstance"``."""
@@ -21,7 +28,13 @@ ENTRY_POINTS = "aiquant.sources"
 Layout = Literal["long", "wide"]
 """Long: one row for a symbol and a time. Wide: one row for a time, one column for each symbol, closes in the cells."""
 
-_BUILT_IN = {"files": "aiquant.sources.files:FilesSource", "sample": "aiquant.sources.sample:SampleSource"}
+_BUILT_IN = {
+    "files": "aiquant.sources.files:FilesSource",
+    "newsapi": "aiquant.sources.newsapi.source:NewsApi",
+    "polygon": "aiquant.sources.polygon.source:Polygon",
+    "sample": "aiquant.sources.sample:SampleSource",
+    "x": "aiquant.sources.x.source:X",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,11 @@ class Batch:
         Rows that said exactly what another row said and were collapsed into it.
     left_out
         Good rows that were not asked for (bars of another interval).
+    table
+        Name of the table whose schema ``rows`` have; a feed may bring rows of several.
+    position
+        How far the source has come with this batch. Whoever has stored the batch (never before) hands it to
+        ``query.checkpoint.advance``, and the next start goes on from there.
     """
 
     rows: pa.Table
@@ -50,6 +68,34 @@ class Batch:
     notes: tuple[str, ...] = ()
     duplicates: int = 0
     left_out: int = 0
+    table: str = "bars"
+    position: Position | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of a vendor.
+
+    Attributes
+    ----------
+    symbols
+        In our form (upper case, ``-`` before a share class: ``BRK-B``). Empty: what the vendor's settings say, or all.
+    first, last
+        Dates, both included: of the exchange for market data, UTC for texts.
+    interval
+        Of bars: ``1m``, ``5m``, ``1h``, ``1d``.
+    text
+        Search expression for news and posts in the vendor's own language; default: the vendor's settings.
+    checkpoint
+        Where an earlier, killed run stood. The default remembers nothing.
+    """
+
+    symbols: tuple[str, ...] = ()
+    first: date | None = None
+    last: date | None = None
+    interval: str = "1d"
+    text: str | None = None
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
 
 
 @runtime_checkable
@@ -79,6 +125,52 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class HistorySource(Protocol):
+    """A vendor that is asked for the past of a table by symbols and dates.
+
+    A class that has ``from_settings(settings: Settings)`` is made by it, any other by calling it without arguments.
+    """
+
+    tables: frozenset[str]
+    """Names of the tables whose past it has."""
+
+    def history(self, table: str, query: Query) -> Iterator[Batch]:
+        """Rows of ``table`` in batches of bounded size; it ends when all has been given.
+
+        Raises
+        ------
+        UsageError
+            When the vendor has no such table, or the query lacks something.
+        MissingError
+            When the vendor does not answer, refuses, or its key is missing.
+        """
+        ...
+
+
+@runtime_checkable
+class LiveSource(Protocol):
+    """A vendor that tells what happens now."""
+
+    feeds: frozenset[str]
+    """Names of the tables that it feeds: ``ticks``, ``news``, ``tweets``, ``bars``."""
+
+    def live(self, table: str, query: Query, stop: threading.Event) -> Iterator[Batch]:
+        """Rows of ``table`` as they come, until ``stop`` is set; a lost connection is made again, its gap filled.
+
+        The iterator waits without bound for the next batch, and ends soon after ``stop`` was set. It may bring a batch
+        without rows now and then, so that its reader gets to look at other things.
+
+        Raises
+        ------
+        UsageError
+            When the vendor has no such feed.
+        MissingError
+            When the vendor refuses for good (wrong key, plan, cap of the month, another connection is alive).
+        """
+        ...
+
+
 def names() -> list[str]:
     """Names of all sources that :func:`get` finds: the built-in ones and those of installed packages."""
     return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))})
@@ -94,25 +186,51 @@ def get(name: str) -> Source:
     MissingError
         When the package that offers it cannot be imported.
     """
+    found = _found(name)
+    source = found() if isinstance(found, type) and not hasattr(found, "from_settings") else found
+    if isinstance(source, Source) and not hasattr(found, "from_settings"):
+        return source
+    if hasattr(found, "from_settings") or isinstance(source, HistorySource | LiveSource):
+        raise UsageError(
+            f"source {name!r} has no files: it is asked by symbols and dates",
+            "say for example: --symbols AAPL,MSFT --from 2024-01-01",
+        )
+    raise UsageError(f"source {name!r} is not a source: it has no method bars", "see aiquant.sources.base.Source")
+
+
+def vendor(name: str, settings: Settings) -> Any:
+    """The vendor of that name, made from settings: a :class:`HistorySource`, a :class:`LiveSource`, or both.
+
+    Raises
+    ------
+    UsageError
+        When no source has that name, or it is neither.
+    MissingError
+        When the package that offers it cannot be imported, or a key is missing.
+    """
+    found: Any = _found(name)
+    made = getattr(found, "from_settings", None)
+    source = made(settings) if made is not None else found() if isinstance(found, type) else found
+    if not isinstance(source, HistorySource | LiveSource):
+        raise UsageError(
+            f"source {name!r} has no history and no live feed", "see HistorySource and LiveSource in sources.base"
+        )
+    return source
+
+
+def _found(name: str) -> object:
+    """What the name stands for: a class or an instance."""
     if name in _BUILT_IN:
         module, _, attribute = _BUILT_IN[name].partition(":")
-        return _made(name, getattr(import_module(module), attribute))
+        return getattr(import_module(module), attribute)
     for point in entry_points(group=ENTRY_POINTS, name=name):
         try:
-            found = point.load()
+            return point.load()
         except Exception as error:  # whatever a third party's module raises while it is imported
             raise MissingError(
                 f"source {name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}",
                 "repair or remove the package that offers it",
             ) from error
-        return _made(name, found)
     near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
     meant = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(names())}"
     raise UsageError(f"no source is named {name!r}", meant)
-
-
-def _made(name: str, found: object) -> Source:
-    source = found() if isinstance(found, type) else found
-    if not isinstance(source, Source):
-        raise UsageError(f"source {name!r} is not a source: it has no method bars", "see aiquant.sources.base.Source")
-    return source

@@ -35,7 +35,7 @@ def test_built_in_sources_are_sources(name: str) -> None:
 def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(UsageError, match="no source is named 'sampel'; did you mean 'sample'"):
         base.get("sampel")
-    with pytest.raises(UsageError, match="known: files, sample"):
+    with pytest.raises(UsageError, match="known: files, newsapi, polygon, sample, x"):
         base.get("zzzzzz")
 
 
