@@ -165,6 +165,9 @@ class _Chunk:
         self.starts = laid.starts[first : last + 1] - self.begin
         self.cell = laid.cell[work.wanted[self.rows]] - self.begin
         self.age = laid.age(first, last)[self.cell]
+        breaks = np.flatnonzero(np.diff(self.cell) != 1) + 1
+        self.edges = np.unique(np.concatenate([[0], breaks, [len(self.cell)]])).astype(np.int64)
+        self.run_cells = self.cell[self.edges[:-1]]
         self.skip = int(self.age.min(initial=self.end - self.begin))
         self.values: dict[str, Any] = {}
         self.zeros: dict[str, bool] = {}
@@ -224,9 +227,9 @@ class _Chunk:
 
     def _write(self, target: NDArray[np.float32], digest: str, lookback: int) -> None:
         """A finished feature as float32, for the cells that have a bar."""
-        from aiquant.features.kernels.writing import gather
+        from aiquant.features.kernels.writing import write_runs
 
-        gather(self._float64(digest), self.cell, not self.work.policy.compat, target)
+        write_runs(self._float64(digest), self.edges, self.run_cells, not self.work.policy.compat, target)
         if not self.work.policy.partial and lookback:
             target[self._head(lookback)] = np.nan
 

@@ -71,7 +71,7 @@ def rolling_maxima(x, starts, skip, sign, kinds, windows, least, compat, out):  
     levels = levels_for(pad)
     tops = np.empty((levels, pad + most))
     places = np.empty((levels if with_places else 1, pad + most))
-    counts = np.empty(most + 1, dtype=np.int64)
+    counts = np.empty(pad + most + 1)
     next_gap = np.empty(most if compat and with_places else 1, dtype=np.int64)
     best, where = np.empty(most), np.empty(most)
     for s in range(starts.size - 1):
@@ -84,7 +84,7 @@ def rolling_maxima(x, starts, skip, sign, kinds, windows, least, compat, out):  
         for j in range(n):
             tops[0, pad + j] = sign * xs[j] if math.isfinite(xs[j]) else -np.inf
             places[0, pad + j] = j
-        count_up(xs, counts)
+        count_up(xs, counts, pad)
         if compat and with_places:
             gap = n
             for j in range(n - 1, -1, -1):
@@ -107,7 +107,7 @@ def rolling_maxima(x, starts, skip, sign, kinds, windows, least, compat, out):  
                 ready = w
             for j in range(skip, n):
                 head = max(0, j + 1 - w)
-                if counts[j + 1] - counts[head] < max(least[r], 1):
+                if counts[pad + j + 1] - counts[pad + j + 1 - w] < max(least[r], 1):
                     out[r, begin + j] = np.nan
                 elif kinds[r] == 0:
                     out[r, begin + j] = sign * best[j]

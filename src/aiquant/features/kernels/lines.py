@@ -58,64 +58,76 @@ def _window_ages(ages, sums, w, pad, n, out):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _places(x, p1, p2):  # type: ignore[no-untyped-def]
-    """Running Σ k and Σ k² over the slots k that hold a value: whole numbers, so their differences are exact."""
-    p1[0] = 0
-    p2[0] = 0
+def _places(x, p1, p2, pad):  # type: ignore[no-untyped-def]
+    """Running Σ k and Σ k² over the slots k that hold a value, behind ``pad`` zeros; whole numbers, so exact."""
+    for k in range(pad + 1):
+        p1[k] = 0
+        p2[k] = 0
     for k in range(x.size):
         there = 1 if math.isfinite(x[k]) else 0
-        p1[k + 1] = p1[k] + there * k
-        p2[k + 1] = p2[k] + there * k * k
+        p1[pad + k + 1] = p1[pad + k] + there * k
+        p2[pad + k + 1] = p2[pad + k] + there * k * k
 
 
 @inner
 def _line(kind, x, w, least, compat, c, p1, p2, s1, s2, ages, out, skip):  # type: ignore[no-untyped-def]
-    """Slope, R² or today's residual of the least-squares line through each window."""
-    n = out.size
-    for j in range(skip, n):
-        head = max(0, j + 1 - w)
-        valid = c[j + 1] - c[head]
-        if valid < max(least, 2):
-            out[j] = np.nan
-            continue
-        a1 = valid * j - (p1[j + 1] - p1[head])
-        a2 = valid * j * j - 2 * j * (p1[j + 1] - p1[head]) + (p2[j + 1] - p2[head])
+    """Slope, R² or today's residual of the least-squares line through each window.
+
+    ``c``, ``p1`` and ``p2`` end at the newest slot and begin so that the window's own share is their difference over
+    ``w`` places.
+    """
+    fewest = max(least, 2)
+    flat = QLIB_FLAT * QLIB_FLAT if compat and kind == RSQUARE else 0.0
+    for j in range(skip, out.size):
+        valid = c[j + w] - c[j]
+        age = float(j)
+        d1, d2 = float(p1[j + w] - p1[j]), float(p2[j + w] - p2[j])
+        a1 = valid * age - d1
+        a2 = valid * age * age - 2.0 * age * d1 + d2
         mean_age = a1 / valid
         sxx = a2 - a1 * mean_age
         level = s1[j] / valid
         sxy = mean_age * s1[j] - ages[j]
         syy = s2[j] - s1[j] * level
-        if not syy > CANCELLED * s2[j]:
-            _, level, syy, sxx, sxy, mp = line_through(x, j, w)
-            mean_age = -mp
         slope = sxy / sxx
         if kind == SLOPE:
-            out[j] = slope
+            value = slope
         elif kind == RESI:
-            out[j] = x[j] - (level + slope * mean_age)
+            value = x[j] - (level + slope * mean_age)
         else:
-            flat = QLIB_FLAT if compat else FLAT * math.sqrt(level * level + syy / valid)
-            if math.sqrt(syy / (valid - 1)) <= flat:
-                out[j] = np.nan
-            else:
-                out[j] = min(1.0, slope * sxy / syy)
+            value = min(1.0, slope * sxy / syy)
+        sure = valid >= fewest and syy > CANCELLED * s2[j] and syy > flat * (valid - 1.0)
+        out[j] = value if sure else np.nan
+    for j in range(skip, out.size):
+        if math.isnan(out[j]) and c[j + w] - c[j] >= fewest:
+            out[j] = _line_again(kind, x, j, w, compat)
+
+
+@inner
+def _line_again(kind, x, j, w, compat):  # type: ignore[no-untyped-def]
+    """One window of :func:`_line` from its own values."""
+    n, level, syy, sxx, sxy, place = line_through(x, j, w)
+    slope = sxy / sxx
+    if kind == SLOPE:
+        return slope
+    if kind == RESI:
+        return x[j] - (level - slope * place)
+    flat = QLIB_FLAT if compat else FLAT * math.sqrt(level * level + syy / n)
+    return np.nan if math.sqrt(syy / (n - 1)) <= flat else min(1.0, slope * sxy / syy)
 
 
 @inner
 def _weighted(w, least, compat, c, p1, s1, ages, out, skip):  # type: ignore[no-untyped-def]
     """Mean with weights that fall by one a slot from the newest; Qlib's weights and division when ``compat``."""
-    n = out.size
-    for j in range(skip, n):
-        have = min(w, j + 1)
-        valid = c[j + 1] - c[j + 1 - have]
+    for j in range(skip, out.size):
+        valid = c[j + w] - c[j]
         if valid < max(least, 1):
             out[j] = np.nan
         elif compat:
-            total = have * (have - 1) / 2.0
-            out[j] = ((have - 1) * s1[j] - ages[j]) / total / valid if total > 0 else np.nan
+            have = min(w, j + 1)
+            out[j] = ((have - 1) * s1[j] - ages[j]) / (have * (have - 1) / 2.0) / valid
         else:
-            age = valid * j - (p1[j + 1] - p1[j + 1 - have])
-            out[j] = (w * s1[j] - ages[j]) / (w * valid - age)
+            out[j] = (w * s1[j] - ages[j]) / (w * valid - (valid * j - (p1[j + w] - p1[j])))
 
 
 @njit(
@@ -141,16 +153,16 @@ def rolling_lines(x, starts, skip, kinds, windows, least, compat, out):  # type:
     sums = np.empty((levels, pad + most))
     square_sums = np.empty((levels, pad + most))
     age_sums = np.empty((levels, pad + most))
-    counts = np.empty(most + 1, dtype=np.int64)
-    p1, p2 = np.empty(most + 1, dtype=np.int64), np.empty(most + 1, dtype=np.int64)
+    counts = np.empty(pad + most + 1)
+    p1, p2 = np.empty(pad + most + 1, dtype=np.int64), np.empty(pad + most + 1, dtype=np.int64)
     s1, s2, ages = np.empty(most), np.empty(most), np.empty(most)
     for s in range(starts.size - 1):
         begin, end = starts[s], starts[s + 1]
         n = end - begin
         xs = x[begin:end]
         clean(xs, sums[0], pad)
-        count_up(xs, counts)
-        _places(xs, p1, p2)
+        count_up(xs, counts, pad)
+        _places(xs, p1, p2, pad)
         for j in range(pad + n):
             square_sums[0, j] = sums[0, j] * sums[0, j]
         double_sums(square_sums, levels, pad, n)
@@ -165,7 +177,8 @@ def rolling_lines(x, starts, skip, kinds, windows, least, compat, out):  # type:
                 _window_ages(age_sums, sums, w, pad, n, ages)
                 ready = w
             row = out[r, begin:end]
+            c, k1, k2 = counts[pad + 1 - w :], p1[pad + 1 - w :], p2[pad + 1 - w :]
             if kinds[r] == WMA:
-                _weighted(w, least[r], compat, counts, p1, s1, ages, row, skip)
+                _weighted(w, least[r], compat, c, k1, s1, ages, row, skip)
             else:
-                _line(kinds[r], xs, w, least[r], compat, counts, p1, p2, s1, s2, ages, row, skip)
+                _line(kinds[r], xs, w, least[r], compat, c, k1, k2, s1, s2, ages, row, skip)

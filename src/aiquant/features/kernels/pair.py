@@ -22,6 +22,8 @@ from aiquant.features.kernels.tables import (
 KINDS = {"Corr": 0, "Cov": 1}
 """Numbers by which :func:`rolling_pair` knows what is asked for."""
 
+CORR, COV = range(2)
+
 
 @inner
 def _again(x, y, last, w):  # type: ignore[no-untyped-def]
@@ -69,30 +71,42 @@ def _fill(table, a, b, x, y, pad, n):  # type: ignore[no-untyped-def]
 
 @inner
 def _emit(kind, x, y, w, least, compat, c, sums, out, skip):  # type: ignore[no-untyped-def]
+    """Correlation or covariance of each window; ``c[j + w] - c[j]`` pairs are in the one that ends at j."""
     s_x, s_y, s_xx, s_yy, s_xy = sums[0], sums[1], sums[2], sums[3], sums[4]
+    fewest = max(least, 2)
     for j in range(skip, out.size):
-        n = c[j + 1] - c[max(0, j + 1 - w)]
-        if n < max(least, 2):
-            out[j] = np.nan
-            continue
+        n = c[j + w] - c[j]
         mx, my = s_x[j] / n, s_y[j] / n
         sxx = s_xx[j] - s_x[j] * mx
         syy = s_yy[j] - s_y[j] * my
         sxy = s_xy[j] - s_x[j] * my
-        if not (sxx > CANCELLED * s_xx[j] and syy > CANCELLED * s_yy[j]):
-            sxx, syy, sxy, mx, my = _again(x, y, j, w)
-        if kind == 1:
-            out[j] = sxy / (n - 1)
-            continue
-        if compat:
+        value = sxy / (n - 1.0) if kind == COV else max(-1.0, min(1.0, sxy / (math.sqrt(sxx) * math.sqrt(syy))))
+        sure = n >= fewest and sxx > CANCELLED * s_xx[j] and syy > CANCELLED * s_yy[j]
+        out[j] = value if sure else np.nan
+    for j in range(skip, out.size):
+        n = c[j + w] - c[j]
+        if math.isnan(out[j]) and n >= fewest:
+            out[j] = _emit_again(kind, x, y, j, w, n, compat)
+        elif compat and kind == CORR and n >= fewest:
             if n == w:
-                flat = math.sqrt(sxx / (n - 1)) <= QLIB_FLAT or math.sqrt(syy / (n - 1)) <= QLIB_FLAT
+                least_square = QLIB_FLAT * QLIB_FLAT * (n - 1.0)
+                flat = s_xx[j] - s_x[j] * s_x[j] / n <= least_square or s_yy[j] - s_y[j] * s_y[j] / n <= least_square
             else:
                 flat = _flat_alone(x, j, w) or _flat_alone(y, j, w)
-            flat = flat or sxx <= 0.0 or syy <= 0.0
-        else:
-            flat = sxx <= FLAT * FLAT * (sxx + n * mx * mx) or syy <= FLAT * FLAT * (syy + n * my * my)
-        out[j] = np.nan if flat else max(-1.0, min(1.0, sxy / (math.sqrt(sxx) * math.sqrt(syy))))
+            out[j] = np.nan if flat else out[j]
+
+
+@inner
+def _emit_again(kind, x, y, j, w, n, compat):  # type: ignore[no-untyped-def]
+    """One window of :func:`_emit` from its own values."""
+    sxx, syy, sxy, mx, my = _again(x, y, j, w)
+    if kind == COV:
+        return sxy / (n - 1.0)
+    if compat:
+        flat = sxx <= 0.0 or syy <= 0.0 or _flat_alone(x, j, w) or _flat_alone(y, j, w)
+    else:
+        flat = sxx <= FLAT * FLAT * (sxx + n * mx * mx) or syy <= FLAT * FLAT * (syy + n * my * my)
+    return np.nan if flat else max(-1.0, min(1.0, sxy / (math.sqrt(sxx) * math.sqrt(syy))))
 
 
 @njit(
@@ -109,15 +123,18 @@ def rolling_pair(x, y, starts, skip, kinds, windows, least, compat, out):  # typ
     levels = levels_for(pad)
     table = np.empty((levels, pad + most))
     sums = np.empty((5 * kinds.size, most))
-    counts = np.empty(most + 1, dtype=np.int64)
+    counts = np.empty(pad + most + 1)
     ones = np.ones(most)
     for s in range(starts.size - 1):
         begin, end = starts[s], starts[s + 1]
         n = end - begin
         xs, ys, one = x[begin:end], y[begin:end], ones[:n]
-        counts[0] = 0
+        for j in range(pad + 1):
+            counts[j] = 0.0
+        pairs = 0
         for j in range(n):
-            counts[j + 1] = counts[j] + (1 if math.isfinite(xs[j]) and math.isfinite(ys[j]) else 0)
+            pairs += 1 if math.isfinite(xs[j]) and math.isfinite(ys[j]) else 0
+            counts[pad + j + 1] = pairs
         # One table serves the five products in turn, so that it stays in the cache.
         for product in range(5):
             a = ys if product == 1 or product == 3 else xs
@@ -128,4 +145,5 @@ def rolling_pair(x, y, starts, skip, kinds, windows, least, compat, out):  # typ
                 window_sum(table, windows[r], pad, n, sums[5 * r + product])
         for r in range(kinds.size):
             block = sums[5 * r : 5 * r + 5]
-            _emit(kinds[r], xs, ys, windows[r], least[r], compat, counts, block, out[r, begin:end], skip)
+            c = counts[pad + 1 - windows[r] :]
+            _emit(kinds[r], xs, ys, windows[r], least[r], compat, c, block, out[r, begin:end], skip)

@@ -27,34 +27,33 @@ SUM, MEAN, COUNT, VAR, STD = range(5)
 
 @inner
 def _plain(kind, w, least, c, s1, out, skip):  # type: ignore[no-untyped-def]
-    """Sum, mean or count of each window."""
-    n = out.size
-    for j in range(skip, n):
-        valid = c[j + 1] - c[max(0, j + 1 - w)]
+    """Sum, mean or count of each window; ``c[j + w] - c[j]`` values are in the one that ends at j."""
+    fewest = max(least, 1)
+    for j in range(skip, out.size):
+        valid = c[j + w] - c[j]
         if kind == COUNT:
             out[j] = valid
-        elif valid < max(least, 1):
-            out[j] = np.nan
-        elif kind == SUM:
-            out[j] = s1[j]
         else:
-            out[j] = s1[j] / valid
+            value = s1[j] if kind == SUM else s1[j] / valid
+            out[j] = value if valid >= fewest else np.nan
 
 
 @inner
 def _spread(kind, x, w, least, c, s1, s2, out, skip):  # type: ignore[no-untyped-def]
     """Sample variance or standard deviation of each window."""
-    n = out.size
-    for j in range(skip, n):
-        valid = c[j + 1] - c[max(0, j + 1 - w)]
-        if valid < max(least, 2):
-            out[j] = np.nan
-            continue
+    fewest = max(least, 2)
+    for j in range(skip, out.size):
+        valid = c[j + w] - c[j]
         centred = s2[j] - s1[j] * s1[j] / valid
-        if not centred > CANCELLED * s2[j]:
-            _, _, centred, _, _, _ = line_through(x, j, w)
-        variance = centred / (valid - 1)
-        out[j] = math.sqrt(variance) if kind == STD else variance
+        variance = centred / (valid - 1.0)
+        value = math.sqrt(variance) if kind == STD else variance
+        sure = valid >= fewest and centred > CANCELLED * s2[j]
+        out[j] = value if sure else np.nan
+    for j in range(skip, out.size):
+        if math.isnan(out[j]) and c[j + w] - c[j] >= fewest:
+            n, _, centred, _, _, _ = line_through(x, j, w)
+            variance = centred / (n - 1)
+            out[j] = math.sqrt(variance) if kind == STD else variance
 
 
 @njit(
@@ -85,14 +84,14 @@ def rolling_sums(x, starts, skip, kinds, windows, least, out):  # type: ignore[n
     levels = levels_for(widest)
     sums = np.empty((levels, pad + most))
     square_sums = np.empty((levels if squares else 1, pad + most))
-    counts = np.empty(most + 1, dtype=np.int64)
+    counts = np.empty(pad + most + 1)
     s1, s2 = np.empty(most), np.empty(most)
     for s in range(starts.size - 1):
         begin, end = starts[s], starts[s + 1]
         n = end - begin
         xs = x[begin:end]
         clean(xs, sums[0], pad)
-        count_up(xs, counts)
+        count_up(xs, counts, pad)
         if squares:
             for j in range(pad + n):
                 square_sums[0, j] = sums[0, j] * sums[0, j]
@@ -107,7 +106,8 @@ def rolling_sums(x, starts, skip, kinds, windows, least, out):  # type: ignore[n
                     window_sum(square_sums, w, pad, n, s2)
                 ready = w
             row = out[r, begin:end]
+            c = counts[pad + 1 - w :]
             if kinds[r] <= COUNT:
-                _plain(kinds[r], w, least[r], counts, s1, row, skip)
+                _plain(kinds[r], w, least[r], c, s1, row, skip)
             else:
-                _spread(kinds[r], xs, w, least[r], counts, s1, s2, row, skip)
+                _spread(kinds[r], xs, w, least[r], c, s1, s2, row, skip)
