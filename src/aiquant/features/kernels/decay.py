@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from aiquant.features.kernels.tables import inner, levels_for, longest
+from aiquant.features.kernels.tables import inner, levels_for, longest, kernel
 
 
 @inner
@@ -36,11 +35,7 @@ def _decayed(table, q, length, levels, pad, n, out):  # type: ignore[no-untyped-
         level += 1
 
 
-@njit(
-    "void(f8[::1], i8[::1], i8, f8[::1], i8[::1], f8[:, ::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel("void(f8[::1], i8[::1], i8, f8[::1], i8[::1], f8[:, ::1])")
 def rolling_decay(x, starts, skip, keep, lengths, out):  # type: ignore[no-untyped-def]
     """Exponential means of one series, as pandas' ``ewm(adjust=True, ignore_na=False)``, cut off after ``lengths``.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from aiquant.features.kernels.tables import inner, count_up, levels_for, longest
+from aiquant.features.kernels.tables import inner, count_up, levels_for, longest, kernel
 
 KINDS = {"Max": 0, "IdxMax": 1, "Min": 0, "IdxMin": 1}
 """Numbers by which :func:`rolling_maxima` knows what is asked for; minima are maxima of the series turned over."""
@@ -50,11 +49,7 @@ def _tables(tops, places, levels, pad, n, with_places):  # type: ignore[no-untyp
             places[level if with_places else 0, j] = -1.0
 
 
-@njit(
-    "void(f8[::1], i8[::1], i8, f8, i8[::1], i8[::1], i8[::1], b1, f8[:, ::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel("void(f8[::1], i8[::1], i8, f8, i8[::1], i8[::1], i8[::1], b1, f8[:, ::1])")
 def rolling_maxima(x, starts, skip, sign, kinds, windows, least, compat, out):  # type: ignore[no-untyped-def]
     """All requested maxima (``sign`` 1) or minima (``sign`` −1) of one series, and their places.
 

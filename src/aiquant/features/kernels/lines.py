@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from aiquant.features.kernels.tables import (
     CANCELLED,
@@ -16,6 +15,7 @@ from aiquant.features.kernels.tables import (
     count_up,
     double_sums,
     inner,
+    kernel,
     levels_for,
     line_through,
     longest,
@@ -130,11 +130,7 @@ def _weighted(w, least, compat, c, p1, s1, ages, out, skip):  # type: ignore[no-
             out[j] = (w * s1[j] - ages[j]) / (w * valid - (valid * j - (p1[j + w] - p1[j])))
 
 
-@njit(
-    "void(f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], b1, f8[:, ::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel("void(f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], b1, f8[:, ::1])")
 def rolling_lines(x, starts, skip, kinds, windows, least, compat, out):  # type: ignore[no-untyped-def]
     """All requested lines of one series.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from aiquant.features.kernels.tables import inner
+from aiquant.features.kernels.tables import inner, kernel
 
 RANK = -1.0
 """Stands among the quantiles for the rank of today's value."""
@@ -79,11 +78,7 @@ def _read(held, n, quantile, today, at):  # type: ignore[no-untyped-def]
     return held[low] + (held[low + 1] - held[low]) * (place - low)
 
 
-@njit(
-    "void(f8[::1], i8[::1], i8, i8, f8[::1], i8, f8[:, ::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel("void(f8[::1], i8[::1], i8, i8, f8[::1], i8, f8[:, ::1])")
 def rolling_order(x, starts, skip, window, quantiles, least, out):  # type: ignore[no-untyped-def]
     """Quantiles and ranks of one series over one window.
 

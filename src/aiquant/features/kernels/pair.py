@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from aiquant.features.kernels.tables import (
     inner,
+    kernel,
     CANCELLED,
     FLAT,
     QLIB_FLAT,
@@ -109,11 +109,7 @@ def _emit_again(kind, x, y, j, w, n, compat):  # type: ignore[no-untyped-def]
     return np.nan if flat else max(-1.0, min(1.0, sxy / (math.sqrt(sxx) * math.sqrt(syy))))
 
 
-@njit(
-    "void(f8[::1], f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], b1, f8[:, ::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel("void(f8[::1], f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], b1, f8[:, ::1])")
 def rolling_pair(x, y, starts, skip, kinds, windows, least, compat, out):  # type: ignore[no-untyped-def]
     """All requested moments of two series; parameters as in :func:`..sums.rolling_sums`."""
     pad = 1

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from aiquant.features.kernels.tables import inner, FLAT
+from aiquant.features.kernels.tables import inner, FLAT, kernel
 
 KINDS = {"Skew": 0, "Kurt": 1, "Mad": 2}
 """Numbers by which :func:`rolling_shape` knows what is asked for."""
@@ -43,11 +42,7 @@ def _one(kind, x, first, last, least):  # type: ignore[no-untyped-def]
     return scale * m4 / (spread * spread) - 3.0 * (n - 1.0) * (n - 1.0) / ((n - 2.0) * (n - 3.0))
 
 
-@njit(
-    "void(f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], f8[:, ::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel("void(f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], f8[:, ::1])")
 def rolling_shape(x, starts, skip, kinds, windows, least, out):  # type: ignore[no-untyped-def]
     """All requested shapes of one series; parameters as in :func:`..sums.rolling_sums`.
 

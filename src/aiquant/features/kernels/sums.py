@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from aiquant.features.kernels.tables import (
     CANCELLED,
@@ -13,6 +12,7 @@ from aiquant.features.kernels.tables import (
     count_up,
     double_sums,
     inner,
+    kernel,
     levels_for,
     line_through,
     longest,
@@ -56,11 +56,7 @@ def _spread(kind, x, w, least, c, s1, s2, out, skip):  # type: ignore[no-untyped
             out[j] = math.sqrt(variance) if kind == STD else variance
 
 
-@njit(
-    "void(f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], f8[:, ::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel("void(f8[::1], i8[::1], i8, i8[::1], i8[::1], i8[::1], f8[:, ::1])")
 def rolling_sums(x, starts, skip, kinds, windows, least, out):  # type: ignore[no-untyped-def]
     """All requested sums, means, counts and deviations of one series.
 

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
+
+_SOURCES = hashlib.sha256(
+    b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
+
+
+def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator of a function that Python calls: compiled at once for ``signature``, cached on disk, without the GIL.
+
+    Numba's own stamp of a cached function is the time of its file, so that a change in a function that it calls, here,
+    would leave it as it was. The stamp set below is a digest of all kernels' sources.
+    """
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        dispatcher: Any = njit(nogil=True)(function)
+        dispatcher.enable_caching()
+        dispatcher._cache._cache_file._source_stamp = _SOURCES
+        dispatcher.compile(signature)
+        dispatcher.disable_compile()
+        return dispatcher
+
+    return compiled
+
 
 _INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
 inner = njit(**_INNER)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from aiquant.features.kernels.tables import kernel
 
 
-@njit("void(f8[::1], i8[::1], i8[::1], b1, f4[::1])", nogil=True, cache=True)
+@kernel("void(f8[::1], i8[::1], i8[::1], b1, f4[::1])")
 def write_runs(values, edges, cells, finite, out):  # type: ignore[no-untyped-def]
     """Copy the cells that have a bar.
 
