@@ -45,8 +45,29 @@ class Section(BaseModel):
 class LakeSettings(Section):
     """Where the Delta tables lie."""
 
-    root: str = Field("lake", description="Folder of the tables: a path inside the workspace, or an absolute one.")
+    root: str = Field(
+        "lake", description="Folder of the tables: inside the workspace, an absolute one, or s3://bucket/prefix."
+    )
     commit_retries: int = Field(20, ge=0, description="How often a write that met a rival's commit is tried again.")
+    keep_days: float = Field(30.0, ge=1, description="Days that a file which only older versions need is kept.")
+    s3_endpoint: str | None = Field(None, description="Address of an object store other than AWS, as MinIO.")
+    s3_region: str | None = Field(None, description="Region of the bucket; default: the AWS variables, or us-east-1.")
+    s3_access_key: SecretStr | None = Field(None, description="Access key (environment or secrets only).")
+    s3_secret_key: SecretStr | None = Field(None, description="Secret key (environment or secrets only).")
+    s3_session_token: SecretStr | None = Field(None, description="Session token (environment or secrets only).")
+
+
+class PrivacySettings(Section):
+    """Encryption of personal and licensed text in the lake."""
+
+    encrypted: tuple[str, ...] = Field(
+        ("tweets.text", "news.title", "news.description", "dead_letters.payload"),
+        description="Columns that are encrypted once there is an active key.",
+    )
+    active_key: str | None = Field(None, description="Id of the key that encrypts; default: nothing is encrypted.")
+    keys: SecretStr | None = Field(
+        None, description="All keys, as JSON of id to base64 of 32 bytes (environment or secrets only)."
+    )
 
 
 class DataSettings(Section):
@@ -229,7 +250,7 @@ class SimulatorSettings(Section):
 
     seed: int = Field(7, ge=0, description="Seed of prices, news and posts.")
     port: int = Field(8640, ge=0, le=65_535, description="HTTP port on loopback; the WebSocket takes the next one.")
-    symbols: int = Field(20, ge=1, le=500, description="Companies in the market.")
+    symbols: int = Field(20, ge=1, le=400, description="Companies in the market.")
     speed: float = Field(1.0, gt=0, description="Simulated seconds a second.")
     trades_a_minute: float = Field(30.0, gt=0, description="Trades a minute and symbol, on average.")
 
@@ -293,6 +314,7 @@ class Settings(BaseSettings):
 
     name: str = Field("research", description="Name of the workspace, shown in reports.")
     lake: LakeSettings = LakeSettings()
+    privacy: PrivacySettings = PrivacySettings()
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
     labels: LabelSettings = LabelSettings()
@@ -311,7 +333,10 @@ class Settings(BaseSettings):
 
     def fingerprint(self) -> str:
         """Digest (SHA-256, 16 hex digits) of all that can change a result; no name, place, vendor or thread counts."""
-        apart = {name: True for name in ("name", "lake", "tracking", "polygon", "newsapi", "x", "simulator", "stream")}
+        apart = {
+            name: True
+            for name in ("name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream")
+        }
         told = self.model_dump(mode="json", exclude={**apart, "learning": {"threads": True}})
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -67,9 +67,9 @@ class Workspace:
     @cached_property
     def lake(self) -> Lake:
         """The tables."""
-        from aiquant.lake import Lake
+        from aiquant.lake import opening
 
-        return Lake(self.root / self.settings.lake.root, commit_retries=self.settings.lake.commit_retries)
+        return opening.open_lake(self.root, self.settings.lake, self.settings.privacy, self.state / "access.log")
 
     @property
     def runs(self) -> Path:

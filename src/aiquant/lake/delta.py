@@ -1,4 +1,4 @@
-"""Delta tables on disk: open, create, commit. The only module that knows the engine's calls.
+"""Delta tables on disk or in an object store: open, create, commit, through the engine's calls.
 
 Each commit carries an application transaction under one id, through the very handle that was read. A rival's commit
 since then makes the engine refuse ours (``CommitFailedError``), which is what makes read-compare-write safe: the
@@ -8,6 +8,7 @@ version number of the transaction alone would not (a handle opened afterwards ma
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,6 +18,8 @@ from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transactio
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from aiquant.errors import DataError
+from aiquant.lake import access, places, sealing
+from aiquant.lake.sealing import Vault
 from aiquant.schemas import Table
 
 WRITER = "aiquant-writer"
@@ -26,11 +29,23 @@ _CONFIGURATION = {
     "delta.logRetentionDuration": "interval 36500 days",  # a run is reproduced from the version that it read
     "delta.deletedFileRetentionDuration": "interval 30 days",
 }
+STATISTICS = "delta.dataSkippingStatsColumns"
 _ROW_GROUP = 131_072
 
 
 class _Table(DeltaTable):
-    """A table whose file names can be opened: the engine percent-encodes the root in them (``My lake``, ``José``)."""
+    """A table whose file names can be opened: the engine percent-encodes the root in them (``My lake``, ``José``).
+
+    Attributes
+    ----------
+    name
+        The table's name.
+    vault
+        Seals and opens its protected text.
+    """
+
+    name: str
+    vault: Vault
 
     def file_uris(self, *args: Any, **kwargs: Any) -> list[str]:
         root = self.table_uri.removeprefix("file://")
@@ -46,7 +61,7 @@ def open_table(place: str, name: str, version: int | None = None) -> DeltaTable 
         When ``place`` holds no such ``version``, or files that are no table.
     """
     try:
-        latest = _Table(place)
+        latest = _handle(place, name)
     except TableNotFoundError:
         _demand_free(place, name)
         return None
@@ -54,14 +69,22 @@ def open_table(place: str, name: str, version: int | None = None) -> DeltaTable 
         return latest
     if 0 <= version < latest.version():
         try:
-            return _Table(place, version=version)
+            return _handle(place, name, version)
         except DeltaError as error:
             raise _no_version(latest, place, name, version) from error
     raise _no_version(latest, place, name, version)
 
 
+def _handle(place: str, name: str, version: int | None = None) -> _Table:
+    handle = _Table(place, version=version, storage_options=places.options_of(place))
+    handle.name, handle.vault = name, places.vault_of(place)
+    return handle
+
+
 def _demand_free(place: str, name: str) -> None:
     """Refuse a folder with files of someone else; a log without a commit is a creation that was cut short."""
+    if places.is_remote(place):
+        return
     if os.path.isdir(place) and (found := sorted(os.listdir(place))) and "_delta_log" not in found:
         raise DataError(f"the folder {place} holds {found[0]} but no Delta table {name}", "move its files elsewhere")
 
@@ -74,54 +97,67 @@ def demand_files(handle: DeltaTable, place: str, name: str) -> None:
     DataError
         When a file is gone (vacuumed, if the version is an old one) or was cut off.
     """
-    gone, cut = _damage(handle)
-    if gone and handle.version() != (latest := _Table(place)).version():
+    if places.is_remote(place) and handle.version() == _handle(place, name).version():
+        return  # a look at each object costs more than a read that fails: its error names the object
+    gone, cut = damage(handle, place)
+    if gone and handle.version() != (latest := _handle(place, name)).version():
         raise _no_version(latest, place, name, handle.version())
     if gone or cut:
         raise DataError(
-            f"table {name} at {place}: the data file {gone or cut} {'is gone' if gone else 'was cut off or changed'}",
+            f"table {name} at {place}: the data file {(gone or cut)[0]} "
+            f"{'is gone' if gone else 'was cut off or changed'}",
             "restore it from a copy, or remove the table's folder and write it anew",
         )
 
 
 def _no_version(latest: DeltaTable, place: str, name: str, version: int) -> DataError:
-    oldest = _oldest_complete(place, latest.version())
+    oldest = oldest_readable(place, name, latest.version())
     return DataError(
         f"table {name} at {place} has no readable version {version}",
         f"versions {oldest} to {latest.version()} can be read",
     )
 
 
-def _oldest_complete(place: str, latest: int) -> int:
+def oldest_readable(place: str, name: str, latest: int) -> int:
     """By bisection: a vacuum takes files of old versions away, so that the readable ones end at ``latest``."""
     low, high = 0, latest
     while low < high:
         middle = (low + high) // 2
         try:
-            readable = _complete(_Table(place, version=middle))
+            readable = not damage(_handle(place, name, middle), place)[0]
         except DeltaError:
             readable = False
         low, high = (low, middle) if readable else (middle + 1, high)
     return low
 
 
-def _complete(handle: DeltaTable) -> bool:
-    return _damage(handle)[0] is None
-
-
-def _damage(handle: DeltaTable) -> tuple[str | None, str | None]:
-    """The first file of the version that is gone, and the first of another size than the log says."""
+def active(handle: DeltaTable) -> dict[str, int]:
+    """Size in bytes of each data file of the handle's version, by its path below the table."""
     actions = pa.table(handle.get_add_actions(flatten=True))
-    paths, bytes_ = actions["path"].to_pylist(), actions["size_bytes"].to_pylist()
-    sizes = {os.path.basename(path): size for path, size in zip(paths, bytes_, strict=True)}
-    gone = cut = None
-    for path in handle.file_uris():
-        try:
-            if os.stat(path).st_size != sizes[os.path.basename(path)]:
-                cut = cut or path
-        except FileNotFoundError:
-            gone = gone or path
+    paths, sizes = actions["path"].to_pylist(), actions["size_bytes"].to_pylist()
+    return {unquote(path): size for path, size in zip(paths, sizes, strict=True)}
+
+
+def damage(handle: DeltaTable, place: str) -> tuple[list[str], list[str]]:
+    """Files of the version that are gone, and files of another size than the log says."""
+    there: dict[str, int | None] = {}
+    if places.is_remote(place):
+        there = {unquote(file.path): file.size for file in places.files(place)}
+    gone, cut = [], []
+    for path, size in active(handle).items():
+        found = there.get(path) if places.is_remote(place) else _size(place, path)
+        if found is None:
+            gone.append(os.path.join(place, path))
+        elif found != size:
+            cut.append(os.path.join(place, path))
     return gone, cut
+
+
+def _size(place: str, path: str) -> int | None:
+    try:
+        return os.stat(os.path.join(place, path)).st_size
+    except FileNotFoundError:
+        return None
 
 
 def create(place: str, table: Table, schema: pa.Schema) -> DeltaTable:
@@ -133,19 +169,42 @@ def create(place: str, table: Table, schema: pa.Schema) -> DeltaTable:
             mode="error",
             name=table.name,
             partition_by=list(table.partition) or None,
-            configuration=dict(_CONFIGURATION),
+            configuration=configuration(table),
+            storage_options=places.options_of(place),
         )
     except DeltaError:
         if open_table(place, table.name) is None:
             raise
-    return _Table(place)
+    return _handle(place, table.name)
+
+
+def configuration(table: Table) -> dict[str, str]:
+    """Properties of a table. The log of one with personal columns keeps no least and greatest value of them."""
+    hidden = sealing.personal(table.name)
+    if not hidden:
+        return dict(_CONFIGURATION)
+    return {**_CONFIGURATION, STATISTICS: ",".join(n for n in table.schema.names if n not in hidden)}
+
+
+def sealed(handle: DeltaTable, rows: pa.Table) -> pa.Table:
+    """Rows as they are stored: protected text is encrypted where the settings say so."""
+    name = getattr(handle, "name", "")
+    for column in sealing.protected(name):
+        if column in rows.column_names:
+            values = pl.Series(column, rows[column])
+            at, field = rows.schema.get_field_index(column), rows.schema.field(column)
+            stored = getattr(handle, "vault").seal(values, name, column)
+            if stored is not values:
+                text = stored.to_arrow(compat_level=pl.CompatLevel.oldest())
+                rows = rows.set_column(at, field, text.cast(field.type))
+    return rows
 
 
 def append(handle: DeltaTable, rows: pa.Table) -> None:
     """Add rows (and columns that are new) in one commit."""
     write_deltalake(
         handle,
-        rows,
+        sealed(handle, rows),
         mode="append",
         schema_mode="merge",
         writer_properties=_writer(rows.schema),
@@ -157,7 +216,7 @@ def overwrite(handle: DeltaTable, rows: pa.Table, predicate: str | None) -> None
     """Put ``rows`` in the place of all rows for which ``predicate`` (SQL) holds, or of the whole table, at once."""
     write_deltalake(
         handle,
-        rows,
+        sealed(handle, rows),
         mode="overwrite",
         schema_mode="merge" if predicate is not None else "overwrite",
         predicate=predicate,
@@ -174,7 +233,7 @@ def upsert(handle: DeltaTable, rows: pa.Table, table: Table) -> None:
         for name in table.partition
     )
     merger = handle.merge(
-        rows,
+        sealed(handle, rows),
         same_key + pruning,
         source_alias="source",
         target_alias="target",
@@ -186,8 +245,29 @@ def upsert(handle: DeltaTable, rows: pa.Table, table: Table) -> None:
 
 
 def scan(handle: DeltaTable) -> pl.LazyFrame:
-    """The table at the handle's version, with filters and projections pushed down to files and row groups."""
+    """The table at the handle's version, with filters and projections pushed down to files and row groups.
+
+    Sealed text is opened as it is read; :class:`~aiquant.lake.sealing.Sealed` is raised where the key is not there.
+    """
+    rows, name = stored(handle), getattr(handle, "name", "")
+    if not (columns := sealing.protected(name)):
+        return rows
+    there = rows.collect_schema().names()
+    vault: Vault = getattr(handle, "vault")
+    return rows.with_columns(
+        pl.col(column).map_batches(partial(_open, vault, name, column), return_dtype=pl.String, is_elementwise=True)
+        for column in columns
+        if column in there
+    )
+
+
+def stored(handle: DeltaTable) -> pl.LazyFrame:
+    """As :func:`scan`, sealed text left as it lies."""
     return pl.scan_delta(handle)
+
+
+def _open(vault: Vault, table: str, column: str, values: pl.Series) -> pl.Series:
+    return vault.open(values, table, column)
 
 
 def rows(handle: DeltaTable) -> int:
@@ -219,7 +299,12 @@ def _distinct(rows: pa.Table, name: str) -> list[object]:
 
 
 def _transaction(handle: DeltaTable) -> CommitProperties:
-    return CommitProperties(app_transactions=[Transaction(WRITER, handle.version() + 1)])
+    return CommitProperties(custom_metadata=signature(), app_transactions=[Transaction(WRITER, handle.version() + 1)])
+
+
+def signature() -> dict[str, str]:
+    """Who commits, and by which command: shown by ``aiquant lake history``."""
+    return {"userName": access.who(), "verb": access.verb()}
 
 
 def _writer(schema: pa.Schema) -> WriterProperties:

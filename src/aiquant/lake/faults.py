@@ -10,6 +10,7 @@ import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 
 from aiquant.errors import AiquantError, DataError, Unreachable
+from aiquant.lake.places import is_remote
 
 _DISK: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
@@ -45,6 +46,28 @@ _DISK: tuple[tuple[tuple[str, ...], str, str], ...] = (
 )
 
 
+_ENGINE = "This error occurred in the following"
+"""Where Polars appends its own words to an error that was raised while it read."""
+
+_STORE: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403 Forbidden", "401 Unauth"),
+        "the object store refuses these credentials",
+        "set lake.s3_access_key and lake.s3_secret_key (environment or secrets folder), or the AWS variables",
+    ),
+    (
+        ("NoSuchBucket",),
+        "there is no such bucket",
+        "make it, or correct lake.root",
+    ),
+    (
+        ("error sending request", "Error performing", "CredentialNotLoaded", "enough credentials", "dns error"),
+        "the object store does not answer, or no credentials were found for it",
+        "check lake.s3_endpoint, the network and the credentials",
+    ),
+)
+
+
 def first_line(error: BaseException) -> str:
     """The message of an error without the trace that some engines append."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -55,6 +78,9 @@ def explain(error: BaseException, name: str, place: str) -> AiquantError:
     """The error of ours for an engine's ``error`` at the table ``name`` in ``place``."""
     text = _whole_text(error)
     for marks, problem, remedy in _DISK:
+        if any(mark in text for mark in marks):
+            return Unreachable(f"table {name} at {place}: {problem}", remedy)
+    for marks, problem, remedy in _STORE if is_remote(place) else ():
         if any(mark in text for mark in marks):
             return Unreachable(f"table {name} at {place}: {problem}", remedy)
     if isinstance(error, SchemaMismatchError):
@@ -91,8 +117,10 @@ def told(name: str, place: str) -> Iterator[None]:
     """Turn engines' errors inside the block into ours; a rival's commit passes as it is (:func:`is_conflict`)."""
     try:
         yield
-    except AiquantError:
-        raise
+    except AiquantError as error:
+        if _ENGINE not in error.problem:
+            raise
+        raise type(error)(error.problem.split(_ENGINE)[0].strip()) from None
     except (DeltaError, OSError, pa.ArrowException, pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
         if is_conflict(error):
             raise

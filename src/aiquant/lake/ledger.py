@@ -200,10 +200,10 @@ class Ledger:
         with faults.told(self.table.name, self._place), panics.hushed_when_tight(self._place, batch.nbytes):
             write_deltalake(
                 self._handle,
-                batch,
+                delta.sealed(self._handle, batch),
                 mode="append",
                 writer_properties=_writer(self.table),
-                commit_properties=CommitProperties(app_transactions=transactions),
+                commit_properties=CommitProperties(delta.signature(), app_transactions=transactions),
             )
 
     def _letter_book(self) -> _Letters:
@@ -247,9 +247,9 @@ class _Letters:
                 try:
                     write_deltalake(
                         handle,
-                        reading.to_arrow(new, DEAD_LETTERS),
+                        delta.sealed(handle, reading.to_arrow(new, DEAD_LETTERS)),
                         mode="append",
-                        commit_properties=CommitProperties(app_transactions=transactions),
+                        commit_properties=CommitProperties(delta.signature(), app_transactions=transactions),
                     )
                 except CommitFailedError:
                     continue

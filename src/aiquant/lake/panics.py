@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from aiquant.lake.places import is_remote
+
 _PANIC = re.compile(rb"\n?thread '[^']*'(?: \(\d+\))? panicked at .*?(?:\nnote: [^\n]*(?:\n|\Z)|\Z)", re.DOTALL)
 _SPARE = 1 << 30
 _HUSHING = threading.Lock()
@@ -26,7 +28,7 @@ _HUSHING = threading.Lock()
 @contextmanager
 def hushed_when_tight(place: str, size: int) -> Iterator[None]:
     """Hold back panics where writing ``size`` bytes may be refused; whatever else is printed follows afterwards."""
-    if not _is_tight(place, size) or not _HUSHING.acquire(blocking=False):
+    if is_remote(place) or not _is_tight(place, size) or not _HUSHING.acquire(blocking=False):
         yield
         return
     try:

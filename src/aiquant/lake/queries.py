@@ -15,16 +15,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from aiquant.errors import AiquantError, DataError, MissingError, RefusedError, Unreachable, UsageError
+from aiquant.lake import sealing
 from aiquant.lake.delta import quoted
 from aiquant.lake.faults import first_line
 from aiquant.lake.reading import same_in_all_versions
+from aiquant.lake.sealing import PLACEHOLDER, PREFIX, Vault
 from aiquant.schemas import Table
 
 VERSIONS_SUFFIX = "_versions"
+_STORED = "_stored"
 _BATCH = 65_536
 _READS_ONLY = "lake sql reads only; tables are written by: aiquant ingest, features build, train, backtest"
 
@@ -54,7 +59,11 @@ def names_in(query: str) -> frozenset[str] | None:
 
 
 def run(
-    query: str, tables: Iterable[tuple[str, pads.Dataset, Table | None]], names: list[str], memory_limit: str
+    query: str,
+    tables: Iterable[tuple[str, pads.Dataset, Table | None]],
+    names: list[str],
+    memory_limit: str,
+    vault: Vault | None = None,
 ) -> pa.RecordBatchReader:
     """Run a query over Arrow datasets and stream its result.
 
@@ -66,6 +75,8 @@ def run(
         Names of all tables, to find the one that was meant.
     memory_limit
         Memory of the engine, for example ``1GB``; what is more is spilled to disk.
+    vault
+        Opens sealed text; without it such text reads ``[encrypted]``.
 
     Raises
     ------
@@ -76,7 +87,7 @@ def run(
     with _told(names):
         box = _box(memory_limit)
         for name, rows, table in tables:
-            _offer(box, name, rows, table)
+            _offer(box, name, rows, table, vault)
         box.execute("SET lock_configuration = true")
         result = box.sql(query)
         if result is None:
@@ -111,17 +122,47 @@ def _box(memory_limit: str) -> duckdb.DuckDBPyConnection:
     return box
 
 
-def _offer(box: duckdb.DuckDBPyConnection, name: str, rows: pads.Dataset, table: Table | None) -> None:
-    if table is None or not table.versioned:
-        box.register(name, rows)
+def _offer(
+    box: duckdb.DuckDBPyConnection, name: str, rows: pads.Dataset, table: Table | None, vault: Vault | None
+) -> None:
+    versioned = table is not None and table.versioned
+    shown = name + VERSIONS_SUFFIX if versioned else name
+    if columns := [column for column in sealing.protected(name) if column in rows.schema.names]:
+        box.register(shown + _STORED, rows)
+        opened = ", ".join(f"{_opening(box, name, column, vault)} AS {quoted(column)}" for column in columns)
+        box.execute(f"CREATE TEMP VIEW {quoted(shown)} AS SELECT * REPLACE ({opened}) FROM {quoted(shown + _STORED)}")
+    else:
+        box.register(shown, rows)
+    if table is None or not versioned:
         return
-    box.register(name + VERSIONS_SUFFIX, rows)
     # All columns that the versions of a key share stand in PARTITION BY, so that filters on them pass the window.
     shared = ", ".join(quoted(column) for column in same_in_all_versions(table))
     box.execute(
-        f"CREATE TEMP VIEW {quoted(name)} AS SELECT * FROM {quoted(name + VERSIONS_SUFFIX)} "
+        f"CREATE TEMP VIEW {quoted(name)} AS SELECT * FROM {quoted(shown)} "
         f"QUALIFY row_number() OVER (PARTITION BY {shared} ORDER BY known_from DESC) = 1"
     )
+
+
+def _opening(box: duckdb.DuckDBPyConnection, table: str, column: str, vault: Vault | None) -> str:
+    """The expression that shows a protected column: opened, or a placeholder for what is sealed."""
+    if vault is None:
+        return f"CASE WHEN starts_with({quoted(column)}, '{PREFIX}') THEN '{PLACEHOLDER}' ELSE {quoted(column)} END"
+    keys = vault
+
+    def opened(values: pa.ChunkedArray) -> pa.Array:
+        plain = keys.open(pl.Series(column, values), table, column)
+        return plain.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.string())
+
+    function = f"opened_{table}_{column}"
+    box.create_function(
+        function,
+        opened,
+        ["VARCHAR"],
+        "VARCHAR",
+        type=PythonUDFType.ARROW,
+        null_handling=FunctionNullHandling.SPECIAL,
+    )
+    return f"{function}({quoted(column)})"
 
 
 @contextmanager

@@ -17,9 +17,12 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from aiquant.errors import DataError, MissingError, Unreachable, UsageError
-from aiquant.lake import catalogue, changes, delta, faults, panics, reading
+from aiquant.lake import catalogue, changes, delta, faults, panics, places, reading, sealing
+from aiquant.lake.access import AccessLog
 from aiquant.lake.catalogue import TableInfo
+from aiquant.lake.places import Place
 from aiquant.lake.reading import Where
+from aiquant.lake.sealing import Vault
 from aiquant.schemas import Table
 
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
@@ -47,14 +50,22 @@ class Written:
 
 
 class Lake:
-    """Delta tables under one folder.
+    """Delta tables under one folder, or one prefix of an object store.
 
     Parameters
     ----------
     root
-        Folder of the tables; made when the first table is written.
+        Folder of the tables, made when the first table is written; or an address as ``s3://bucket/prefix``.
     commit_retries
         How often a write that met a rival's commit is tried again.
+    storage_options
+        What the object store needs, by the names of its variables (``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID`` …).
+        Variables of the environment count besides. Commits are safe beside others: a put that is refused where the
+        object is there already.
+    vault
+        Seals and opens protected text; by default nothing is sealed.
+    access
+        Log of who read personal columns; by default none is kept.
 
     Raises
     ------
@@ -69,8 +80,18 @@ class Lake:
     atomic: a process that dies, or a disk that fills up, leaves the version before it.
     """
 
-    def __init__(self, root: str | Path, commit_retries: int = 20) -> None:
-        self.root = Path(root)
+    def __init__(
+        self,
+        root: str | Path,
+        commit_retries: int = 20,
+        storage_options: Mapping[str, str] | None = None,
+        vault: Vault | None = None,
+        access: AccessLog | None = None,
+    ) -> None:
+        self.root: str | Path = str(root) if places.is_remote(str(root)) else Path(root)
+        self.vault = vault or Vault()
+        self.access = access
+        self._options = dict(storage_options or {}) if places.is_remote(str(root)) else None
         if _ENCODED.search(str(self.root)):
             raise UsageError(
                 f"the lake cannot lie in {self.root}: the engine reads %20 and its like in a path as other characters",
@@ -215,9 +236,9 @@ class Lake:
         if missing_ok and self._open(spec) is None:
             return _arrow(reading.chosen(reading.nothing(spec).lazy(), spec, columns).collect(), spec)
         with self._told(spec.name):
-            return _arrow(
-                self.scan(spec, columns, where, version, as_of, history=history).collect(engine="streaming"), spec
-            )
+            rows = self._scan(spec, columns, where, version, as_of, True, history).collect(engine="streaming")
+        self.accessed("read", spec.name, _used(spec, columns, where), len(rows))
+        return _arrow(rows, spec)
 
     def scan(
         self,
@@ -231,6 +252,20 @@ class Lake:
     ) -> pl.LazyFrame:
         """As :meth:`read`, lazily: filters and columns reach the files; ``ordered=False`` spares the sort."""
         spec = catalogue.resolve(table)
+        rows = self._scan(spec, columns, where, version, as_of, ordered, history)
+        self.accessed("read", spec.name, _used(spec, columns, where), None)
+        return rows
+
+    def _scan(
+        self,
+        spec: Table,
+        columns: Sequence[str] | None,
+        where: Where,
+        version: int | None,
+        as_of: datetime | None,
+        ordered: bool,
+        history: bool,
+    ) -> pl.LazyFrame:
         with self._told(spec.name):
             handle = self._demand(spec, version)
             delta.demand_files(handle, self.place(spec), spec.name)
@@ -253,13 +288,16 @@ class Lake:
 
     def names(self) -> list[str]:
         """Names of the tables that are there, sorted."""
-        if not self.root.is_dir():
-            return []
         with self._told(""):
-            return sorted(folder.name for folder in self.root.iterdir() if (folder / "_delta_log").is_dir())
+            return places.folders(self._placed(str(self.root)))
 
     def sql(
-        self, query: str, versions: Mapping[str, int] | None = None, memory_limit: str = "1GB"
+        self,
+        query: str,
+        versions: Mapping[str, int] | None = None,
+        memory_limit: str = "1GB",
+        decrypt: bool = False,
+        why: str | None = None,
     ) -> pa.RecordBatchReader:
         """Run one SQL query over the tables; its result streams, and nothing can be written.
 
@@ -271,6 +309,10 @@ class Lake:
             Delta version to read by table; the latest by default.
         memory_limit
             Memory of the engine; what is more is spilled to a temporary folder.
+        decrypt
+            Whether sealed text is opened; otherwise it reads ``[encrypted]``.
+        why
+            What the access log says it is for.
 
         Raises
         ------
@@ -294,11 +336,24 @@ class Lake:
                     if handle is not None:
                         delta.demand_files(handle, place, name)
                         offered.append((name, handle.to_pyarrow_dataset(), catalogue.known(name)))
-        return queries.run(query, offered, names, memory_limit)
+                        if personal := sealing.personal(name):
+                            self.accessed("decrypt" if decrypt else "read", name, personal, None, why)
+        return queries.run(query, offered, names, memory_limit, self.vault if decrypt else None)
 
-    def place(self, table: str | Table) -> str:
+    def place(self, table: str | Table) -> Place:
         """Where a table lies."""
-        return str(self.root / (table if isinstance(table, str) else table.name))
+        return self._placed(places.join(str(self.root), table if isinstance(table, str) else table.name))
+
+    def accessed(
+        self, action: str, table: str, columns: Sequence[str], rows: int | None, why: str | None = None
+    ) -> None:
+        """Put an access to personal columns into the log; ``columns`` that are not personal do not count."""
+        told = [name for name in columns if name in sealing.personal(table)]
+        if told and self.access is not None:
+            self.access.record(action, table, told, rows, why)
+
+    def _placed(self, text: str) -> Place:
+        return Place(text, self._options, self.vault)
 
     def _describe(self, name: str) -> TableInfo:
         with self._told(name):
@@ -339,6 +394,12 @@ class Lake:
     def _told(self, name: str) -> Iterator[None]:
         with faults.told(name, self.place(name)):
             yield
+
+
+def _used(spec: Table, columns: Sequence[str] | None, where: Where) -> list[str]:
+    """Columns that a read hands out or filters by."""
+    filtered = where.meta.root_names() if isinstance(where, pl.Expr) else list(where or ())
+    return [*(spec.schema.names if columns is None else columns), *filtered]
 
 
 def _arrow(frame: pl.DataFrame, spec: Table) -> pa.Table:
