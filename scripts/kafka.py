@@ -27,8 +27,17 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <dependencies>
     <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
     <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{VERSION}</version></dependency>
+    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
   </dependencies>
 </project>
+"""
+_LOGGING = """\
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d %p %c{1} %m%n
+rootLogger.level=warn
+rootLogger.appenderRef.out.ref=out
 """
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -90,7 +99,7 @@ class Broker:
         settings = self._settings()
         log = (self.folder / "server.log").open("ab")
         self._process = subprocess.Popen(
-            [*_java(self._jars, self.memory), "kafka.Kafka", str(settings)],
+            [*_java(self._jars, self.memory, settings), "kafka.Kafka", str(settings)],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -138,10 +147,19 @@ class Broker:
         data, settings = self.folder / "data", self.folder / "kraft.properties"
         data.mkdir(parents=True, exist_ok=True)
         settings.write_text(_PROPERTIES.format(port=self.port, controller=self._controller, data=data))
+        settings.with_name("log4j2.properties").write_text(_LOGGING)
         if not (data / "meta.properties").exists():
             cluster = "aiquant-local-broker-1"
             told = subprocess.run(
-                [*_java(self._jars, "128m"), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)],
+                [
+                    *_java(self._jars, "128m", settings),
+                    "kafka.tools.StorageTool",
+                    "format",
+                    "-t",
+                    cluster,
+                    "-c",
+                    str(settings),
+                ],
                 capture_output=True,
                 text=True,
             )
@@ -182,8 +200,9 @@ def jars() -> Path:
     return folder
 
 
-def _java(folder: Path, memory: str) -> list[str]:
-    return ["java", f"-Xmx{memory}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{folder}/*"]
+def _java(folder: Path, memory: str, settings: Path) -> list[str]:
+    logging = f"-Dlog4j2.configurationFile={settings.with_name('log4j2.properties')}"
+    return ["java", f"-Xmx{memory}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", logging, "-cp", f"{folder}/*"]
 
 
 def _free_port() -> int:

@@ -230,7 +230,7 @@ def _normal(value: bytes | None) -> bytes | None:
     if value is None or b"\n" not in value:
         return value
     try:
-        return json.dumps(json.loads(value, parse_constant=_refuse)).encode()
+        return json.dumps(json.loads(value.decode(), parse_constant=_refuse)).encode()
     except (ValueError, RecursionError):
         return value
 
@@ -244,7 +244,7 @@ def _why(value: bytes | None, wire: dict[str, pl.DataType]) -> str:
     if not value or not value.strip():
         return "the message is empty"
     try:
-        told = json.loads(value, parse_constant=_refuse)
+        told = json.loads(value.decode(), parse_constant=_refuse)
     except UnicodeDecodeError:
         return "the message is not UTF-8"
     except RecursionError:

@@ -1,0 +1,39 @@
+"""Servers that integration tests need, started once for the session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture(scope="session")
+def scripts() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of the folder ``scripts``."""
+    from importlib import import_module
+
+    sys.path.insert(0, str(SCRIPTS))
+    yield import_module
+    sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture(scope="session")
+def kafka(scripts: Callable[[str], ModuleType], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Kafka broker (KRaft) on a free port of the loopback interface; in CI a missing one is a failure."""
+    module = scripts("kafka")
+    try:
+        broker = module.Broker(tmp_path_factory.mktemp("kafka"))
+        broker.start()
+    except module.Missing as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"no Kafka: {error}")
+        pytest.skip(f"no Kafka: {error}")
+    yield broker
+    broker.stop()
