@@ -32,7 +32,7 @@ MOST_CHARACTERS = 500
 """Of a search expression."""
 
 _LATE = timedelta(days=1)  # articles are indexed late and out of order
-_MOST_FRUITLESS = 5  # pages in a row that hold nothing new
+_MOST_REPEATS = 5  # pages in a row that hold the same articles
 
 _REMEDIES = {
     "apiKeyDisabled": "the key was disabled: ask the vendor why",
@@ -135,7 +135,7 @@ class NewsApi:
             async for batch, _ in self._headlines(client, query, look.known):
                 await outlet.put(batch)
             return
-        since = look.newest - _LATE if look.newest else now - 2 * _LATE
+        since = look.newest - _LATE if look.newest else now - 3 * _LATE
         newest = look.newest
         async for batch, oldest in self._pages(client, query, since, now, look.known):
             if batch.rows.num_rows:
@@ -158,29 +158,32 @@ class NewsApi:
         ``known`` holds the addresses of articles that were given before; they are counted, not given again.
         """
         seen = known if known is not None else {}
-        number, fruitless = 1, 0
+        before: set[str] = set()
+        number, repeats = 1, 0
         while True:
             params = {**self._common(query), "to": _iso(until), "page": number, "sortBy": "publishedAt"}
             if first is not None:
                 params["from"] = _iso(first)
             found = await self._ask(client, "/everything", params)
-            batch, fresh = self._batch(found, "/everything", seen)
+            here = {_address(item) for item in found}
+            batch, _ = self._batch(found, "/everything", seen)
             moments = [moment for moment in map(parse.published, found) if moment is not None]
             oldest = min(moments, default=None)
             if len(found) < self.settings.page_size or oldest is None or (first is not None and oldest <= first):
                 yield batch, None
                 return
-            fruitless = 0 if fresh else fruitless + 1
-            if fruitless == _MOST_FRUITLESS:
+            repeats = repeats + 1 if here == before else 0
+            if repeats == _MOST_REPEATS:
                 raise client.fault("/everything", 200, "its pages repeat", "run it again later: it goes on here")
             oldest = oldest.replace(microsecond=0)
             yield batch, min(oldest, until)
-            if fresh and oldest < until:
+            if oldest < until:
                 until, number = oldest, 1
-            elif fresh:  # more articles in one second than a page holds
+            elif here != before:  # more articles in one second than a page holds
                 number += 1
             else:
-                until, number = min(until, oldest) - timedelta(seconds=1), 1
+                until, number = until - timedelta(seconds=1), 1
+            before = here
 
     async def _headlines(
         self, client: Client, query: Query, seen: dict[str, datetime]

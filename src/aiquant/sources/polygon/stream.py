@@ -41,6 +41,7 @@ MOST_FRAMES = 20_000
 _FRAME_BYTES = 8 * 2**20
 _CHANNELS = {"ticks": "T", "bars": "AM"}
 _SYMBOLS_A_MESSAGE = 500
+_POSITION_S = 1.0  # a position costs its reader a wait for its own store
 _PAUSE = 0.02  # seconds between two looks at the waiting frames: small batches cost more than they give
 
 _silent = logging.getLogger("aiquant.sources.polygon.wire")  # the library would log the key with the sign-in
@@ -71,6 +72,7 @@ class Feed:
         self._filling = False
         self._subscribed = asyncio.Event()
         self._told: list[str] = []
+        self._next_position = 0.0
         self.dropped = 0
         self.skipped: Counter[str] = Counter()
         self.connections = 0
@@ -252,6 +254,9 @@ class Feed:
     def _position(self, batch: Batch) -> Position | None:
         if self._gap_ns is not None or self._filling or batch.table != TICKS.name or not batch.rows.num_rows:
             return None
+        if time.monotonic() < self._next_position:
+            return None
+        self._next_position = time.monotonic() + _POSITION_S
         return Position(WALK, str(self._last_ns))
 
     def _open_gap(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -47,7 +47,7 @@ def members(
         .then(1)
         .otherwise(2),
     )
-    start = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(ZONE))
+    start = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(ZONE)).astimezone(UTC)
     here = frame.filter(pl.col("group") == 0).with_columns(member_from=pl.lit(day))
     known = set(here["symbol"])
     gone = frame.filter((pl.col("group") == 1) & (pl.col("end") > start))
