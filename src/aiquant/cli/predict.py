@@ -12,6 +12,9 @@ from aiquant.cli import options
 from aiquant.cli.console import Console, table
 from aiquant.cli.options import JsonOption, RunArgument, SetOption, WorkspaceOption
 
+SHOWN = 50
+"""Forecasts that are printed at the most."""
+
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: aiquant predict --date 2015-12-31 --out forecasts.csv")(predict)
@@ -34,5 +37,9 @@ def predict(
     opened = options.workspace(workspace, told)
     done = job.predict(opened, console.journal, run_id or opened.latest_run(), day.date() if day else None, out)
     warning = ["note: the model was trained on what followed this date: these forecasts prove nothing"] * done.in_sample
-    title = f"{done.model}, decided at the close of {done.date}, for {done.horizon} sessions"
-    console.answer(done, table(["symbol", "forecast"], done.forecasts[:50], title), *warning)
+    title = (
+        f"Forecasts of {done.model}, decided at the close of {done.date}, for {done.horizon} sessions; highest first:"
+    )
+    left = len(done.forecasts) - SHOWN
+    more = [f"… and {left:,} more; write all to a file with --out, or print them with --json."] * (left > 0)
+    console.answer(done, title, table(["symbol", "forecast"], done.forecasts[:SHOWN]), *more, *warning)

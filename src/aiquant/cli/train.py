@@ -17,7 +17,11 @@ def register(app: typer.Typer) -> None:
 
 def train(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="Forecaster; default: the setting learning.model.")
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="xgboost, ridge, momentum, zero, or a plug-in's name; default: the setting learning.model.",
+        ),
     ] = None,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
