@@ -9,6 +9,8 @@ An action counts from the first bar of its date or later whose ``event_time`` is
 
 With ``dividends`` a cash dividend D raises the factor by P / (P − D), P being the last close before its date: prices
 then follow the total return (the method of CRSP and of most vendors' adjusted closes, turned forward).
+Dividends before the first bar have no such close, so the level of total-return prices depends on where the bars begin;
+features, which are ratios, do not, but for rounding.
 """
 
 from __future__ import annotations
