@@ -15,7 +15,7 @@ from aiquant.calendars import Sessions
 from aiquant.errors import DataError, MissingError
 from aiquant.jobs import manifest, tables
 from aiquant.jobs.journal import Journal
-from aiquant.jobs.pipeline import read, sessions_of
+from aiquant.jobs.pipeline import Inputs, read, sessions_of
 from aiquant.jobs.workspace import Workspace, write_json
 from aiquant.settings import Settings
 
@@ -52,7 +52,9 @@ class Backtested:
         return {name: value for name, value in vars(self).items() if name != "equity"}
 
 
-def of_run(workspace: Workspace, journal: Journal, run_id: str, out: Path | None = None) -> Backtested:
+def of_run(
+    workspace: Workspace, journal: Journal, run_id: str, out: Path | None = None, inputs: Inputs | None = None
+) -> Backtested:
     """Trade the out-of-sample forecasts of a run; write weights, fills and equity to the lake.
 
     Raises
@@ -63,7 +65,7 @@ def of_run(workspace: Workspace, journal: Journal, run_id: str, out: Path | None
     settings = workspace.settings
     folder = workspace.run_folder(run_id)
     with journal.station("signals and weights") as station:
-        inputs = read(workspace.lake, settings)
+        inputs = inputs or read(workspace.lake, settings)
         weights = weights_of(workspace, settings, run_id)
         station.rows = weights.num_rows
     with journal.station("backtest") as station:

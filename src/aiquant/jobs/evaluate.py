@@ -9,7 +9,7 @@ from aiquant import schemas
 from aiquant.errors import MissingError
 from aiquant.jobs import leakage, manifest, track
 from aiquant.jobs.journal import Journal
-from aiquant.jobs.pipeline import Pipeline, read
+from aiquant.jobs.pipeline import Inputs, Pipeline, read
 from aiquant.jobs.workspace import Workspace, read_json, write_json
 
 
@@ -43,7 +43,7 @@ class Evaluated:
         return {"verdict": self.verdict, **vars(self)}
 
 
-def evaluate(workspace: Workspace, journal: Journal, run_id: str) -> Evaluated:
+def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs | None = None) -> Evaluated:
     """Decide on a run that was trained and backtested; checks it for leaks if that was not done yet.
 
     Raises
@@ -58,7 +58,7 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str) -> Evaluated:
     settings = manifest.settings_of(told)
     if not (folder / "backtest.json").is_file():
         raise MissingError(f"run {run_id} was not backtested", f"do it with: aiquant backtest --run {run_id}")
-    inputs = read(workspace.lake, settings, _versions(told))
+    inputs = inputs or read(workspace.lake, settings, manifest.versions_of(told))
     pipeline = Pipeline(settings)
     if not (folder / "leakage.json").is_file():
         verdict = leakage.check(workspace, journal, pipeline, inputs)
@@ -92,12 +92,6 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str) -> Evaluated:
     )
     write_json(folder / "verdict.json", done.to_dict())
     return done
-
-
-def _versions(told: dict[str, Any]) -> dict[str, int | None]:
-    """The Delta versions that a manifest records; None for tables that were not there."""
-    tables = (schemas.BARS, schemas.CORPORATE_ACTIONS, schemas.UNIVERSE)
-    return {table.name: told["data"].get(table.name, {}).get("version") for table in tables}
 
 
 def _number(value: float | None) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import aiquant
 from aiquant.errors import DataError, SettingsError
 from aiquant.jobs import digests
+from aiquant.schemas import BARS, CORPORATE_ACTIONS, UNIVERSE
 from aiquant.settings import SECRETS, Settings, flatten, from_values
 
 FORMAT = 1
@@ -78,6 +79,12 @@ def settings_of(told: dict[str, Any]) -> Settings:
             f"the settings of the manifest are not those of this version of aiquant: {error.problem}",
             f"use aiquant {told['code']['version']}",
         ) from error
+
+
+def versions_of(told: dict[str, Any]) -> dict[str, int | None]:
+    """The Delta version of each table that a manifest records; None for a table that was not there."""
+    tables = (BARS, CORPORATE_ACTIONS, UNIVERSE)
+    return {table.name: told["data"].get(table.name, {}).get("version") for table in tables}
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from aiquant.errors import DataError
 from aiquant.jobs import features as feature_job
 from aiquant.jobs import manifest, tables
 from aiquant.jobs.journal import Journal
-from aiquant.jobs.pipeline import Pipeline, read
+from aiquant.jobs.pipeline import Inputs, Pipeline, read
 from aiquant.jobs.train import FINAL
 from aiquant.jobs.workspace import Workspace, read_json
 from aiquant.settings import Settings
@@ -35,7 +35,12 @@ class Predicted:
 
 
 def predict(
-    workspace: Workspace, journal: Journal, run_id: str, day: date | None = None, out: Path | None = None
+    workspace: Workspace,
+    journal: Journal,
+    run_id: str,
+    day: date | None = None,
+    out: Path | None = None,
+    inputs: Inputs | None = None,
 ) -> Predicted:
     """Forecast every symbol that has a bar on ``day`` (default: the newest) with the final model of a run.
 
@@ -49,7 +54,7 @@ def predict(
     folder = workspace.run_folder(run_id)
     told = read_json(folder / "manifest.json")
     pipeline = Pipeline(manifest.settings_of(told))
-    inputs = read(workspace.lake, pipeline.settings)
+    inputs = inputs or read(workspace.lake, pipeline.settings)
     rows = feature_job.current(workspace, journal, pipeline, inputs)
     with journal.station("predict") as station:
         model = forecasters.load(folder / "models" / FINAL)

@@ -49,8 +49,7 @@ def reproduce(workspace: Workspace, journal: Journal, run_id: str) -> Reproduced
     settings = manifest.settings_of(told)
     pipeline = Pipeline(settings)
     with journal.station("read bars") as station:
-        names = ("bars", "corporate_actions", "universe")
-        inputs = read(workspace.lake, settings, {name: told["data"].get(name, {}).get("version") for name in names})
+        inputs = read(workspace.lake, settings, manifest.versions_of(told))
         station.rows = inputs.bars.num_rows
         _demand_same_data(told["data"], train.data_version(inputs))
     with journal.station("features") as station:

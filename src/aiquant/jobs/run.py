@@ -11,7 +11,7 @@ from aiquant.jobs.backtest import Backtested
 from aiquant.jobs.evaluate import Evaluated
 from aiquant.jobs.ingest import Ingested
 from aiquant.jobs.journal import Journal, Station
-from aiquant.jobs.pipeline import Pipeline, read
+from aiquant.jobs.pipeline import Pipeline
 from aiquant.jobs.predict import Predicted
 from aiquant.jobs.workspace import Workspace, read_json, write_json
 
@@ -64,12 +64,12 @@ def run(
     taken = ingest.bars(workspace, journal, source, path, columns) if source is not None else None
     trained = train.train(workspace, journal)
     run_id, folder = trained.run_id, trained.folder
-    traded = backtest.of_run(workspace, journal, run_id)
-    inputs = read(workspace.lake, workspace.settings)
+    inputs = trained.inputs
+    traded = backtest.of_run(workspace, journal, run_id, inputs=inputs)
     verdict = leakage.check(workspace, journal, Pipeline(workspace.settings), inputs)
     write_json(folder / "leakage.json", verdict.to_dict())
-    decided = evaluate.evaluate(workspace, journal, run_id)
-    newest = predict.predict(workspace, journal, run_id)
+    decided = evaluate.evaluate(workspace, journal, run_id, inputs)
+    newest = predict.predict(workspace, journal, run_id, inputs=inputs)
     report.remember_stations(workspace, journal, run_id)
     written = report.report(workspace, journal, run_id)
     return Ran(

@@ -48,6 +48,7 @@ class TrainedRun:
     folder: Path
     manifest: dict[str, Any]
     study: Study
+    inputs: Inputs
 
 
 def train(workspace: Workspace, journal: Journal) -> TrainedRun:
@@ -75,7 +76,7 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
     with journal.station("write the run") as station:
         told = _write(workspace, pipeline, inputs, about, study)
         station.rows = study.trained.forecasts.num_rows
-    done = TrainedRun(study.run_id, workspace.runs / study.run_id, told, study)
+    done = TrainedRun(study.run_id, workspace.runs / study.run_id, told, study, inputs)
     with journal.station("log to MLflow") as station:
         track.log(workspace, opening.result(), done)
     return done
