@@ -2,7 +2,7 @@
 
 A decision at the close of a bar is filled at the next bar, never at its own close. The label of a bar is the return
 from that fill to the fill ``horizon`` slots of the calendar later. Where a symbol has no bar in a slot, the fill waits
-for its next one.
+for its next one, :data:`GRACE` slots at the most: a decision that could not be filled by then has no label.
 
 A symbol that stops trading is not dropped, which would leave survivors only. Where the corporate actions tell of its
 delisting, the label ends then, at the cash that was paid or at the last close. Where they do not, a stop is known only
@@ -137,7 +137,8 @@ def _rows(
     newest = int(slot.max()) if n else 0
     for symbol, (begin, end) in enumerate(zip(laid.row_starts[:-1], laid.row_starts[1:], strict=True)):
         own = slot[begin:end]
-        entry[begin : end - 1] = np.arange(begin + 1, end)
+        soon = own[1:] <= own[:-1] + 1 + GRACE
+        entry[begin : end - 1] = np.where(soon, np.arange(begin + 1, end), -1)
         target = own[1:] + horizon
         after = begin + np.searchsorted(own, target)
         there = after < end

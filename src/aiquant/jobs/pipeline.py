@@ -188,7 +188,7 @@ class Pipeline:
             ),
             clock="label_end",
             sessions=inputs.sessions,
-            lookback=horizon + labels.GRACE + 2,
+            lookback=horizon + 2 * labels.GRACE + 2,
         )
 
     def universe(self, inputs: Inputs) -> pa.Table | None:

@@ -182,3 +182,12 @@ def test_what_is_refused(plain: pa.Table, sessions: Sessions) -> None:
 def test_no_bars_no_labels(plain: pa.Table, sessions: Sessions) -> None:
     assert labels.forward_returns(plain.slice(0, 0), sessions, 1).num_rows == 0
     assert labels.forward_returns(plain.slice(0, 1), sessions, 1).num_rows == 0
+
+
+def test_a_decision_that_cannot_be_filled_for_long_has_no_label(make_bars: MakeBars, sessions: Sessions) -> None:
+    halted = {"at": [0, 1, 12, 13, 25, 26], "close": [10, 11, 12, 13, 14, 15]}
+    bars = make_bars({"A": halted, "B": {"at": range(40), "close": [1] * 40}})
+    got = returns(labels.forward_returns(bars, sessions, 1))
+    # Day 1 waits until day 12, which is ten slots more than the next one; day 13 would have to wait until day 25.
+    assert got[sessions.dates[1].item()][0] == at_utc(sessions.closes[12])
+    assert sessions.dates[13].item() not in got
