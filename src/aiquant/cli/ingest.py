@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,25 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-PathOption = Annotated[Path, typer.Option("--path", metavar="X", help="CSV, Parquet or Arrow; a file or a folder.")]
+SymbolsOption = Annotated[str, typer.Option(help="Of a vendor: symbols, joined by commas.")]
+FromOption = Annotated[
+    datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="Of a vendor: first date.", show_default=False)
+]
+ToOption = Annotated[
+    datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Of a vendor: last date.", show_default=False)
+]
+SearchOption = Annotated[
+    str | None, typer.Option("--search", help="Search expression in the vendor's language; default: the symbols.")
+]
+AgainOption = Annotated[
+    bool, typer.Option("--again", help="Of a vendor: ask for everything anew, whatever an earlier run took in.")
+]
+VendorOption = Annotated[
+    str | None, typer.Option("--source", help="A vendor instead of a file: polygon, or a plug-in.", show_default=False)
+]
+PathOption = Annotated[
+    Path | None, typer.Option("--path", metavar="X", help="CSV, Parquet or Arrow; a file or a folder.")
+]
 ColumnOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -26,7 +45,8 @@ ColumnOption = Annotated[
 
 
 @app.command(
-    epilog="Example: aiquant ingest bars --source files --path prices.csv --column close=px_last",
+    epilog="Examples: aiquant ingest bars --source files --path prices.csv --column close=px_last; "
+    "aiquant ingest bars --source polygon --symbols AAPL,MSFT --from 2020-01-01",
 )
 def bars(
     source: Annotated[str, typer.Option(help="sample, files, or the name of a plug-in.")] = "files",
@@ -40,6 +60,10 @@ def bars(
     ] = None,
     interval: Annotated[str | None, typer.Option(help="Interval of the bars: 1d, 1m, 5m, 1h …")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse the whole source at its first bad row.")] = False,
+    symbols: SymbolsOption = "",
+    first: FromOption = None,
+    last: ToOption = None,
+    again: AgainOption = False,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
     as_json: JsonOption = False,
@@ -47,6 +71,9 @@ def bars(
     """Take bars into the lake; bad rows are set aside with their reason."""
     from aiquant.jobs import ingest as job
 
+    if symbols or first or last:
+        _backfill("bars", source, symbols, first, last, None, again, workspace, told, as_json, interval)
+        return
     console = Console(as_json)
     opened = options.workspace(workspace, told, data__adjustment=adjustment, data__interval=interval)
     done = job.bars(opened, console.journal, source, path, pairs(column), layout, strict)
@@ -55,8 +82,13 @@ def bars(
 
 @app.command(epilog="Example: aiquant ingest actions --path splits.csv")
 def actions(
-    path: PathOption,
+    path: PathOption = None,
     column: ColumnOption = None,
+    source: VendorOption = None,
+    symbols: SymbolsOption = "",
+    first: FromOption = None,
+    last: ToOption = None,
+    again: AgainOption = False,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
     as_json: JsonOption = False,
@@ -64,14 +96,22 @@ def actions(
     """Take splits, dividends and delistings: columns symbol, date (ex-date), kind, ratio or amount."""
     from aiquant.jobs import ingest as job
 
+    if source is not None or path is None:
+        _backfill("corporate_actions", source, symbols, first, last, None, again, workspace, told, as_json)
+        return
     console = Console(as_json)
     _show(console, job.actions(options.workspace(workspace, told), console.journal, path, pairs(column)))
 
 
 @app.command(epilog="Example: aiquant ingest universe --path members.csv")
 def universe(
-    path: PathOption,
+    path: PathOption = None,
     column: ColumnOption = None,
+    source: VendorOption = None,
+    symbols: SymbolsOption = "",
+    first: FromOption = None,
+    last: ToOption = None,
+    again: AgainOption = False,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
     as_json: JsonOption = False,
@@ -79,8 +119,94 @@ def universe(
     """Take the members of a universe: columns universe, symbol, member_from, member_to (empty while it lasts)."""
     from aiquant.jobs import ingest as job
 
+    if source is not None or path is None:
+        _backfill("universe", source, symbols, first, last, None, again, workspace, told, as_json)
+        return
     console = Console(as_json)
     _show(console, job.universe(options.workspace(workspace, told), console.journal, path, pairs(column)))
+
+
+@app.command(epilog="Example: aiquant ingest ticks --symbols AAPL --from 2024-05-01 --to 2024-05-03")
+def ticks(
+    source: Annotated[str, typer.Option(help="The vendor.")] = "polygon",
+    symbols: SymbolsOption = "",
+    first: FromOption = None,
+    last: ToOption = None,
+    again: AgainOption = False,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a vendor's past trades into the lake."""
+    _backfill("ticks", source, symbols, first, last, None, again, workspace, told, as_json)
+
+
+@app.command(epilog="Example: aiquant ingest news --symbols AAPL --from 2024-05-01")
+def news(
+    source: Annotated[str, typer.Option(help="The vendor.")] = "newsapi",
+    search: SearchOption = None,
+    symbols: SymbolsOption = "",
+    first: FromOption = None,
+    last: ToOption = None,
+    again: AgainOption = False,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a vendor's past articles into the lake, linked to symbols."""
+    _backfill("news", source, symbols, first, last, search, again, workspace, told, as_json)
+
+
+@app.command(epilog="Example: aiquant ingest tweets --symbols AAPL")
+def tweets(
+    source: Annotated[str, typer.Option(help="The vendor.")] = "x",
+    search: SearchOption = None,
+    symbols: SymbolsOption = "",
+    first: FromOption = None,
+    last: ToOption = None,
+    again: AgainOption = False,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the posts of the last days into the lake, their authors pseudonymised. Each post read is paid."""
+    _backfill("tweets", source, symbols, first, last, search, again, workspace, told, as_json)
+
+
+def _backfill(
+    name: str,
+    source: str | None,
+    symbols: str,
+    first: datetime | None,
+    last: datetime | None,
+    search: str | None,
+    again: bool,
+    workspace: Path | None,
+    told: list[str] | None,
+    as_json: bool,
+    interval: str | None = None,
+) -> None:
+    from aiquant.errors import UsageError
+    from aiquant.jobs import backfill as job
+
+    if source is None:
+        raise UsageError(f"ingest {name} needs a file or a vendor", "say --path members.csv, or --source polygon")
+    if source in ("files", "sample"):
+        raise UsageError("symbols and dates are asked of a vendor", "say for example: --source polygon")
+    console = Console(as_json)
+    done = job.backfill(
+        options.workspace(workspace, told),
+        console.journal,
+        name,
+        source,
+        tuple(symbol.strip().upper() for symbol in symbols.split(",") if symbol.strip()),
+        first.date() if first else None,
+        last.date() if last else None,
+        interval,
+        search,
+        again,
+    )
+    _show(console, done)
 
 
 def pairs(told: list[str] | None) -> dict[str, str] | None:

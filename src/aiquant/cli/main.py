@@ -28,6 +28,7 @@ from aiquant.cli import (
     reproduce,
     run,
     runs,
+    simulate,
     stream,
     train,
 )
@@ -49,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, init, run, train, predict, backtest, report, evaluate, reproduce, doctor):
+for module in (demo, init, run, train, predict, backtest, report, evaluate, reproduce, doctor, simulate):
     module.register(app)
 for name, group, text in (
     ("ingest", ingest.app, "Take data into the lake."),
