@@ -207,7 +207,7 @@ def append(handle: DeltaTable, rows: pa.Table) -> None:
         sealed(handle, rows),
         mode="append",
         schema_mode="merge",
-        writer_properties=_writer(rows.schema),
+        writer_properties=writer_properties(rows.schema),
         commit_properties=_transaction(handle),
     )
 
@@ -220,7 +220,7 @@ def overwrite(handle: DeltaTable, rows: pa.Table, predicate: str | None) -> None
         mode="overwrite",
         schema_mode="merge" if predicate is not None else "overwrite",
         predicate=predicate,
-        writer_properties=_writer(rows.schema),
+        writer_properties=writer_properties(rows.schema),
         commit_properties=_transaction(handle),
     )
 
@@ -238,10 +238,22 @@ def upsert(handle: DeltaTable, rows: pa.Table, table: Table) -> None:
         source_alias="source",
         target_alias="target",
         merge_schema=True,
-        writer_properties=_writer(rows.schema),
+        writer_properties=writer_properties(rows.schema),
         commit_properties=_transaction(handle),
     )
     merger.when_matched_update_all().when_not_matched_insert_all().execute()
+
+
+def delete(handle: DeltaTable, predicate: str) -> int:
+    """Take the rows for which ``predicate`` (SQL) holds out of the table, in one commit; how many they were."""
+    return int(handle.delete(predicate, commit_properties=_transaction(handle))["num_deleted_rows"])
+
+
+def hide_statistics(handle: DeltaTable, table: Table) -> None:
+    """Keep values of personal columns out of the log from now on, where a table from before lets them in."""
+    told = configuration(table)
+    if STATISTICS in told and STATISTICS not in handle.metadata().configuration:
+        handle.alter.set_table_properties({STATISTICS: told[STATISTICS]})
 
 
 def scan(handle: DeltaTable) -> pl.LazyFrame:
@@ -307,7 +319,7 @@ def signature() -> dict[str, str]:
     return {"userName": access.who(), "verb": access.verb()}
 
 
-def _writer(schema: pa.Schema) -> WriterProperties:
+def writer_properties(schema: pa.Schema) -> WriterProperties:
     """Dictionaries for all but floating-point columns, whose values seldom repeat: six times faster, and smaller."""
     repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
     return WriterProperties(

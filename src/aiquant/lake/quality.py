@@ -94,7 +94,7 @@ def screen(bars: pa.Table, sessions: Sessions, source: str, set_aside: pa.Table 
     wrong = scale_errors(frame)
     sound = frame.filter(~pl.col("at").is_in(wrong["at"].implode()))
     volume = _zero_volume(sound)
-    gaps = _missing_sessions(frame, sessions, set_aside)
+    gaps = missing_sessions(frame, sessions, set_aside)
     findings = pl.concat([wrong.select(_TOLD), volume.select(_TOLD), _extreme_moves(sound), gaps])
     letters = _set_aside(given, wrong, source)
     dead = volume.filter(pl.col("action") == "missing")["at"].to_numpy()
@@ -275,8 +275,16 @@ def _extreme_moves(frame: pl.DataFrame) -> pl.DataFrame:
     ).filter(pl.col("detail") != "")
 
 
-def _missing_sessions(frame: pl.DataFrame, sessions: Sessions, set_aside: pa.Table | None) -> pl.DataFrame:
-    """Sessions without a bar between the first and the last bar of each series."""
+def missing_sessions(frame: pl.DataFrame, sessions: Sessions, set_aside: pa.Table | None) -> pl.DataFrame:
+    """Sessions without a bar between the first and the last bar of each series.
+
+    Parameters
+    ----------
+    frame
+        ``symbol``, ``series`` (any number or text that names a series) and ``date`` of bars.
+    set_aside
+        Dead letters: their sessions do not count.
+    """
     at = sessions.index_of(frame["date"].to_numpy().astype("datetime64[D]"))
     gaps = (
         frame.select("symbol", "series", session=pl.Series(at, dtype=pl.Int64))

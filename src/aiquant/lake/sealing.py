@@ -88,6 +88,10 @@ class Vault:
         """Whether new values of a column are encrypted."""
         return self.active is not None and f"{table}.{column}" in self._columns
 
+    def knows(self, key_id: str) -> bool:
+        """Whether a key is here."""
+        return key_id in self._keys
+
     def seal(self, values: pl.Series, table: str, column: str) -> pl.Series:
         """Values as they are stored: encrypted, or plain where this column is not."""
         if self.active is None or not self.seals(table, column):

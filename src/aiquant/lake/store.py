@@ -355,6 +355,21 @@ class Lake:
     def _placed(self, text: str) -> Place:
         return Place(text, self._options, self.vault)
 
+    def demand(self, table: str | Table, version: int | None = None) -> DeltaTable:
+        """The engine's handle of a table that is there, for upkeep inside this room.
+
+        Raises
+        ------
+        MissingError
+            When it is not there.
+        """
+        if isinstance(table, str) and catalogue.known(table) is None and table in self.names():
+            handle = delta.open_table(self.place(table), table, version)  # a table that others put there
+        else:
+            handle = self._demand(catalogue.resolve(table), version)
+        assert handle is not None
+        return handle
+
     def _describe(self, name: str) -> TableInfo:
         with self._told(name):
             handle = delta.open_table(self.place(name), name)
