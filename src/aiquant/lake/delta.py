@@ -18,7 +18,7 @@ from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transactio
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from aiquant.errors import DataError
-from aiquant.lake import access, places, sealing
+from aiquant.lake import access, commits, places, sealing
 from aiquant.lake.sealing import Vault
 from aiquant.schemas import Table
 
@@ -111,24 +111,11 @@ def demand_files(handle: DeltaTable, place: str, name: str) -> None:
 
 
 def _no_version(latest: DeltaTable, place: str, name: str, version: int) -> DataError:
-    oldest = oldest_readable(place, name, latest.version())
+    oldest = commits.oldest_readable(place)
     return DataError(
         f"table {name} at {place} has no readable version {version}",
         f"versions {oldest} to {latest.version()} can be read",
     )
-
-
-def oldest_readable(place: str, name: str, latest: int) -> int:
-    """By bisection: a vacuum takes files of old versions away, so that the readable ones end at ``latest``."""
-    low, high = 0, latest
-    while low < high:
-        middle = (low + high) // 2
-        try:
-            readable = not damage(_handle(place, name, middle), place)[0]
-        except DeltaError:
-            readable = False
-        low, high = (low, middle) if readable else (middle + 1, high)
-    return low
 
 
 def active(handle: DeltaTable) -> dict[str, int]:

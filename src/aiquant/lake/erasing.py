@@ -27,7 +27,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from aiquant.errors import Unreachable, UsageError
-from aiquant.lake import catalogue, delta, faults, maintenance, places, sealing
+from aiquant.lake import catalogue, commits, delta, faults, maintenance, places, sealing
 from aiquant.lake.store import Lake
 from aiquant.schemas import DEAD_LETTERS, TWEETS
 
@@ -91,8 +91,7 @@ def erase(lake: Lake, pseudonyms: Iterable[str], why: str | None = None) -> Eras
             gone, left = _remove_files(lake, name, authors)
             _clean_log(lake, name)
             files, pending = files + gone, pending + left
-            latest = lake.demand(spec).version()
-            oldest[name] = delta.oldest_readable(place, name, latest)
+            oldest[name] = commits.oldest_readable(place)
         lake.accessed("erase", name, sealing.personal(name), rows[name], why)
     return Erased(authors, rows[TWEETS.name], rows[DEAD_LETTERS.name], files, pending, oldest)
 
@@ -170,10 +169,9 @@ def _clean_log(lake: Lake, table: str) -> None:
     for file in places.files(place):
         if not file.path.startswith(places.LOG):
             continue
-        name = file.path.rsplit("/", 1)[-1]
-        if name.endswith(".crc"):  # Spark's sums of what is about to change; it makes them anew
+        if file.path.endswith(".crc"):  # Spark's sums of what is about to change; it makes them anew
             places.remove(place, file.path)
-        if name.endswith(".json") and name[:20].isdigit():
+        if file.path.endswith(".json"):
             before = places.read(place, file.path)
             after = _cleaned(before, sealing.personal(table))
             if after != before:

@@ -8,14 +8,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError
 
-from aiquant.errors import DataError, RefusedError, Unreachable
-from aiquant.lake import catalogue, delta, faults, partitions, places
+from aiquant.errors import RefusedError, Unreachable
+from aiquant.lake import catalogue, commits, delta, faults, partitions, places
 from aiquant.lake.store import Lake
 from aiquant.schemas import Table
 
@@ -189,11 +188,9 @@ def vacuum(
         young = datetime.now(UTC) - max(IN_FLIGHT, timedelta(days=keep_days) if not force else IN_FLIGHT)
         replaced = tombstones(handle)
         paths = sorted(
-            path
-            for path in {unquote(each) for each in listed}
-            if path in there and (path in replaced or there[path].modified < young)
+            path for path in set(listed) if path in there and (path in replaced or there[path].modified < young)
         )
-        oldest = _oldest_without(place, name, latest, set(paths))
+        oldest = commits.oldest_readable(place, paths)
         size = sum(there[path].size for path in paths)
         for path in paths if delete else ():
             places.remove(place, path)
@@ -203,7 +200,7 @@ def vacuum(
 def tombstones(handle: DeltaTable) -> set[str]:
     """Paths of files that a commit has taken out of the table, and whose mark the log still carries."""
     lite = handle.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False)
-    return {unquote(path) for path in lite}
+    return set(lite)
 
 
 def _known(table: str) -> str:
@@ -263,18 +260,3 @@ def _optimize(lake: Lake, table: str, piece: partitions.Piece, spec: Table | Non
         f"{lake.commit_retries + 1} tries",
         "run it again when they are done",
     )
-
-
-def _oldest_without(place: str, name: str, latest: int, gone: set[str]) -> int:
-    """The version from which on all can be read once ``gone`` is deleted; by bisection, as replaced files stay so."""
-    low, high = 0, latest
-    while low < high:
-        middle = (low + high) // 2
-        try:
-            opened = delta.open_table(place, name, middle)
-            readable = opened is not None and not gone & delta.active(opened).keys()
-            readable = readable and opened is not None and not delta.damage(opened, place)[0]
-        except (DeltaError, DataError):
-            readable = False
-        low, high = (low, middle) if readable else (middle + 1, high)
-    return low
