@@ -145,7 +145,16 @@ def _prepared(prices: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if script(p)], ids=lambda p: str(p.relative_to(ROOT)))
+def _runnable() -> Iterator[object]:
+    """The pages that hold something to run; those that start aiquant often take more than ten seconds."""
+    for page in PAGES:
+        told = script(page)
+        if told:
+            marks = [pytest.mark.slow] if told.count("check $?") > 8 else []
+            yield pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=marks)
+
+
+@pytest.mark.parametrize("page", _runnable())
 def test_every_command_of_the_page_works(page: Path, prices: Path, tmp_path: Path) -> None:
     environment = _environment(tmp_path)
     work = tmp_path / "work"
