@@ -1,8 +1,8 @@
-"""Runs in an environment with pyqlib: Alpha158 of given bars, its CPU seconds on stdout. See ``features.py``.
+"""Runs in an environment with pyqlib: Alpha158 of given bars, its CPU seconds on stdout. See ``benchmarks/features.py``.
 
 ::
 
-    python features_qlib.py bars.parquet calendar.txt result.parquet
+    python qlib_alpha158.py bars.parquet calendar.txt result.parquet
 """
 
 import sys
