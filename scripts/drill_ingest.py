@@ -2,7 +2,7 @@
 
 Usage: ``python scripts/drill_ingest.py [--rounds N] [--messages N] [--seed N]``
 
-Three parts: one consumer; two consumers in a group, whose partitions change hands with every kill; a disk that fills up.
+Three parts: one consumer; two in a group, whose partitions change hands with every kill; a disk that fills up.
 In each a producer sends numbered trades, unreadable messages among them, from where its checkpoint stands, and
 ``aiquant stream consume`` stores them. At the end every trade has to be in the lake once, with the values that it
 was sent with, and every unreadable message once among the dead letters. The last line is ``lost 0, doubled 0``, or

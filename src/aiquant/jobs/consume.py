@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,7 @@ from aiquant.jobs.workspace import Workspace
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from aiquant.lake.ledger import Ledger
+    from aiquant.lake.ledger import Appended
     from aiquant.settings import StreamSettings
     from aiquant.streams.consumer import Consumer, Place, Polled
     from aiquant.streams.metrics import Metrics
@@ -82,48 +85,134 @@ def consume(
     stop = stop or threading.Event()
     done = Consumed(tuple(tables))
     names = topics.names(stream)
-    books = _Books(workspace, {names[table]: table for table in tables}, stream.group)
     metrics = Metrics(stream.metrics_port)
-    copies = _Copies(stream)
     begun = time.perf_counter()
-    with journal.station("consume " + ", ".join(tables)) as station:
-        consumer = Consumer(stream, [names[table] for table in tables], books.positions)
-        try:
-            while not stop.is_set():
-                batches = consumer.poll(stop, drain)
-                for polled in batches:
-                    _take(polled, books, consumer, copies, metrics, done)
-                metrics.waiting(consumer.lag())
-                journal.progress(station.name)(done.messages, None)
-                if drain and not batches and consumer.at_end():
-                    break
-        finally:
-            done.seconds = time.perf_counter() - begun
-            station.rows = done.rows
-            consumer.close()
-            copies.close()
+    with journal.station("consume " + ", ".join(tables)) as station, ExitStack() as stack:
+        stack.enter_context(_few_collections())
+        writer = _Writer(workspace, {names[table]: table for table in tables}, stream.group, metrics)
+        copies = stack.enter_context(closing(_Copies(stream)))
+        consumer = stack.enter_context(closing(Consumer(stream, [names[table] for table in tables], writer.positions)))
+        stack.callback(writer.close)
+        while not stop.is_set():
+            batches = consumer.poll(stop, drain)
+            ended = drain and not batches and consumer.at_end()
+            writer.put(batches)
+            _settle(writer.outcomes(), writer, consumer, copies, done)
+            metrics.waiting(consumer.lag())
+            journal.progress(station.name)(done.messages, None)
+            if ended:
+                break
+        _settle(writer.outcomes(wait=True), writer, consumer, copies, done)
+        done.seconds = time.perf_counter() - begun
+        station.rows = done.rows
     return done
 
 
-class _Books:
-    """The ledgers of the tables, by topic."""
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Millions of short-lived messages form no cycles: looking for some among them takes a sixth of the time."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 1000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
-    def __init__(self, workspace: Workspace, tables: dict[str, str], reader: str) -> None:
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a batch; ``appended`` is None when it was fenced off."""
+
+    polled: Polled
+    table: str
+    letters: pa.Table
+    appended: Appended | None
+
+
+class _Writer:
+    """Decodes and stores one poll's batches in a thread of its own, while the next poll runs.
+
+    At most one is under way: ``put`` waits for the one before, so memory stays bounded and Kafka is not asked for more
+    than is stored. Whenever positions are asked for, what is under way is finished first.
+    """
+
+    def __init__(self, workspace: Workspace, tables: dict[str, str], reader: str, metrics: Metrics) -> None:
         from aiquant.lake.ledger import Ledger
 
-        self.tables = tables
+        self._tables, self._metrics = tables, metrics
         self._ledgers = {topic: Ledger(workspace.lake, table, reader) for topic, table in tables.items()}
+        self._thread = ThreadPoolExecutor(1, "aiquant-lake-writer")
+        self._running: Future[list[_Outcome]] | None = None
+        self._outcomes: list[_Outcome] = []
 
-    def of(self, topic: str) -> Ledger:
-        return self._ledgers[topic]
+    def put(self, batches: list[Polled]) -> None:
+        """Store these once the ones before are stored."""
+        self._finish()
+        if batches:
+            self._running = self._thread.submit(lambda: [self._store(polled) for polled in batches])
+
+    def outcomes(self, wait: bool = False) -> list[_Outcome]:
+        """What became of batches since the last call."""
+        if wait:
+            self._finish()
+        told, self._outcomes = self._outcomes, []
+        return told
 
     def positions(self, places: list[Place]) -> dict[Place, int]:
         """Where the tables stand now, whoever wrote them."""
+        self._finish()
         found: dict[Place, int] = {}
         for topic in sorted({topic for topic, _ in places}):
             self._ledgers[topic].reopen()
             found.update(self._ledgers[topic].positions(place for place in places if place[0] == topic))
         return found
+
+    def close(self) -> None:
+        """Finish what is under way."""
+        self._thread.shutdown(wait=True)
+
+    def _finish(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            self._outcomes += running.result()
+
+    def _store(self, polled: Polled) -> _Outcome:
+        from aiquant.lake.ledger import Fenced
+        from aiquant.streams import envelope
+
+        topic, table = polled.topic, self._tables[polled.topic]
+        with self._metrics.seconds.labels(topic).time():
+            decoded = envelope.decode(table, polled.values, polled.partitions, polled.offsets, topic)
+            try:
+                appended = self._ledgers[topic].append(decoded.rows, decoded.letters, polled.begun, polled.positions)
+            except Fenced:
+                self._metrics.fenced.labels(topic).inc()
+                return _Outcome(polled, table, decoded.letters, None)
+        self._metrics.messages.labels(topic).inc(len(polled.values))
+        self._metrics.rows.labels(topic).inc(appended.inserted)
+        self._metrics.duplicates.labels(topic).inc(appended.duplicates)
+        self._metrics.letters.labels(topic).inc(appended.letters)
+        return _Outcome(polled, table, decoded.letters, appended)
+
+
+def _settle(outcomes: list[_Outcome], writer: _Writer, consumer: Consumer, copies: _Copies, done: Consumed) -> None:
+    """What follows on a commit, or on its refusal: batches that were read behind a refused one are refused as well."""
+    for outcome in outcomes:
+        if outcome.appended is None:
+            done.fenced += 1
+            consumer.seek(writer.positions(list(outcome.polled.begun)))
+            continue
+        if outcome.letters.num_rows and outcome.table != "dead_letters":
+            copies.send(outcome.letters)
+        consumer.commit(outcome.polled.positions)
+        done.messages += len(outcome.polled.values)
+        done.rows += outcome.appended.inserted
+        done.duplicates += outcome.appended.duplicates
+        done.letters += outcome.appended.letters
+        done.batches += 1
+        done.versions[outcome.table] = outcome.appended.version
 
 
 class _Copies:
@@ -146,32 +235,3 @@ class _Copies:
                 self._producer.close()
             except Unreachable:
                 pass  # the lake has them
-
-
-def _take(polled: Polled, books: _Books, consumer: Consumer, copies: _Copies, metrics: Metrics, done: Consumed) -> None:
-    from aiquant.lake.ledger import Fenced
-    from aiquant.streams import envelope
-
-    table, ledger = books.tables[polled.topic], books.of(polled.topic)
-    with metrics.seconds.labels(polled.topic).time():
-        decoded = envelope.decode(table, polled.values, polled.partitions, polled.offsets, polled.topic)
-        try:
-            appended = ledger.append(decoded.rows, decoded.letters, polled.begun, polled.positions)
-        except Fenced:
-            done.fenced += 1
-            metrics.fenced.labels(polled.topic).inc()
-            consumer.seek(books.positions(list(polled.begun)))
-            return
-    if decoded.letters.num_rows and table != "dead_letters":
-        copies.send(decoded.letters)
-    consumer.commit(polled.positions)
-    done.messages += len(polled.values)
-    done.rows += appended.inserted
-    done.duplicates += appended.duplicates
-    done.letters += appended.letters
-    done.batches += 1
-    done.versions[table] = appended.version
-    metrics.messages.labels(polled.topic).inc(len(polled.values))
-    metrics.rows.labels(polled.topic).inc(appended.inserted)
-    metrics.duplicates.labels(polled.topic).inc(appended.duplicates)
-    metrics.letters.labels(polled.topic).inc(appended.letters)

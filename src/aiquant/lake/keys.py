@@ -61,8 +61,8 @@ class KeyIndex:
     def seen(self, handle: DeltaTable, batch: pl.DataFrame) -> Found:
         """What the handle's version of the table holds of the keys of ``batch``."""
         digests = batch.select(self._key).hash_rows()
-        repeated = bool(digests.is_duplicated().any())
         wanted = digests.unique()
+        repeated = len(wanted) < len(digests)
         uris: dict[str, str] = {}
         for file in self._files(handle, batch):
             if file["path"] not in self._digests:

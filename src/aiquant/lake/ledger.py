@@ -30,7 +30,7 @@ from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transactio
 from deltalake.exceptions import CommitFailedError
 
 from aiquant import deadletters
-from aiquant.errors import AiquantError, Unreachable
+from aiquant.errors import AiquantError, DataError, Unreachable
 from aiquant.lake import changes, delta, faults, panics, reading
 from aiquant.lake.keys import KeyIndex
 from aiquant.lake.catalogue import resolve
@@ -140,7 +140,12 @@ class Ledger:
                 time.sleep(random.uniform(0, min(1.0, 0.02 * 2**tries)))
                 self.reopen()
             self._demand(begun)
-            fresh, disputed = self._fresh(frame)
+            try:
+                fresh, disputed = self._fresh(frame)
+            except DataError:
+                if not self._is_behind():
+                    raise
+                continue  # an erasure or a vacuum took a file that our version needs: look at the newest
             told = pa.concat_tables([letters, self._disputed(disputed, positions)]) if len(disputed) else letters
             if told.num_rows:
                 stored_letters += self._letter_book().append(told, positions)
@@ -178,6 +183,10 @@ class Ledger:
                 )
                 return _logged(plan.added, batch, self.table), frame.clear()
             return _sorted_out(frame, found.stored, self.table)
+
+    def _is_behind(self) -> bool:
+        newest = delta.open_table(self._place, self.table.name)
+        return newest is not None and newest.version() != self._handle.version()
 
     def _disputed(self, rows: pl.DataFrame, positions: Positions) -> pa.Table:
         topics = {partition: topic for topic, partition in positions}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from numpy.typing import NDArray
 
 from aiquant.errors import CheckFailed
 from aiquant.settings import StreamSettings
@@ -34,6 +35,9 @@ _FINAL = frozenset(
 )
 """Errors that waiting does not cure; over others (brokers that are away) the client helps itself."""
 
+_GULP = 10_000
+"""Messages that are taken from the client at a time: more cost memory, and the time to touch it."""
+
 _TICK = 0.25
 """Seconds between two looks at whether to stop."""
 
@@ -52,8 +56,8 @@ class Polled:
 
     topic: str
     values: list[bytes | None]
-    partitions: list[int]
-    offsets: list[int]
+    partitions: NDArray[np.int32]
+    offsets: NDArray[np.int64]
     begun: dict[Place, int]
     positions: dict[Place, int]
 
@@ -87,6 +91,7 @@ class Consumer:
     ) -> None:
         topics_.demand(stream, list(topics))
         self._stream = stream
+        self._topics = list(topics)
         self._positions = positions
         self._next: dict[Place, int] = {}
         self._gaps: dict[Place, tuple[int, int]] = {}
@@ -106,19 +111,21 @@ class Consumer:
         AiquantError
             When Kafka refuses us for good.
         """
-        messages: list[Message] = []
+        gathered = _Gathered(self._topics)
         deadline = time.monotonic() + self._stream.batch_seconds
-        while len(messages) < self._stream.batch_rows and not (stop is not None and stop.is_set()):
+        while gathered.count < self._stream.batch_rows and not (stop is not None and stop.is_set()):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            got = self._client.consume(self._stream.batch_rows - len(messages), timeout=min(left, _TICK))
-            messages += got
+            wanted = min(self._stream.batch_rows - gathered.count, _GULP)
+            got = self._client.consume(wanted, timeout=min(left, _TICK))
+            for event in gathered.add(got):
+                self._hear(event)
             if self._fault is not None:
                 raise self._fault
-            if drain and not got and (messages or self.at_end()):
+            if drain and not got and (gathered.count or self.at_end()):
                 break
-        return self._sorted(messages)
+        return [polled for polled in map(self._following, gathered.parts()) if polled.values]
 
     def seek(self, positions: Mapping[Place, int]) -> None:
         """Go on from these positions, in partitions that are still ours."""
@@ -166,43 +173,27 @@ class Consumer:
             self._next.pop((p.topic, p.partition), None)
         client.incremental_unassign(partitions)
 
-    def _sorted(self, messages: list[Message]) -> list[Polled]:
-        good = [m for m in messages if m.error() is None]
-        for message in messages if len(good) < len(messages) else ():
-            if message.error() is not None:
-                self._hear(message)
-        by_topic: dict[str, list[Message]] = {}
-        names = {m.topic() for m in good}
-        if len(names) == 1:
-            by_topic[names.pop() or ""] = good
-        else:
-            for message in good:
-                by_topic.setdefault(message.topic() or "", []).append(message)
-        polled = [self._of_topic(topic, some) for topic, some in by_topic.items()]
-        return [part for part in polled if part.values]
-
-    def _of_topic(self, topic: str, messages: list[Message]) -> Polled:
-        partitions = np.fromiter((m.partition() for m in messages), np.int32, len(messages))
-        offsets = np.fromiter((m.offset() for m in messages), np.int64, len(messages))
-        keep = np.ones(len(messages), dtype=bool)
+    def _following(self, part: tuple[str, list[bytes | None], list[int], list[int]]) -> Polled:
+        """Of what was gathered of a topic, the messages that follow on where its partitions stand."""
+        topic, values, partitions_, offsets_ = part
+        partitions, offsets = np.array(partitions_, np.int32), np.array(offsets_, np.int64)
+        keep = np.ones(len(values), dtype=bool)
         begun, positions = {}, {}
         for partition in np.unique(partitions).tolist():
             place, at = (topic, partition), np.flatnonzero(partitions == partition)
             if place not in self._next:  # taken from us while we polled
                 keep[at] = False
                 continue
-            begun[place] = self._next[place]
+            stood = self._next[place]
             keep[at] = self._follow(place, offsets[at])
-            positions[place] = self._next[place]
-            if not keep[at].any():
-                del begun[place], positions[place]
-        values = [m.value() for m in messages]
+            if keep[at].any():
+                begun[place], positions[place] = stood, self._next[place]
         if not keep.all():
             values = [value for value, kept in zip(values, keep, strict=True) if kept]
             partitions, offsets = partitions[keep], offsets[keep]
-        return Polled(topic, values, partitions.tolist(), offsets.tolist(), begun, positions)
+        return Polled(topic, values, partitions, offsets, begun, positions)
 
-    def _follow(self, place: Place, offsets: np.ndarray[Any, np.dtype[np.int64]]) -> Any:
+    def _follow(self, place: Place, offsets: NDArray[np.int64]) -> Any:
         """Which messages follow, one after the other, on where the partition stands; moves that on."""
         start = self._next[place]
         if offsets[0] == start and (np.diff(offsets) == 1).all():
@@ -254,6 +245,40 @@ class Consumer:
             )
         self._gaps[place] = (stands, low)
         self._client.seek(TopicPartition(*place, low))
+
+
+_partition: Callable[[Message], int] = Message.partition  # type: ignore[assignment]  # None in events alone
+_offset: Callable[[Message], int] = Message.offset  # type: ignore[assignment]
+_value: Callable[[Message], bytes | None] = Message.value
+
+
+class _Gathered:
+    """Values, partitions and offsets of messages by topic; the client's own objects are let go at once."""
+
+    def __init__(self, topics: list[str]) -> None:
+        self.count = 0
+        self._parts: dict[str, tuple[list[bytes | None], list[int], list[int]]] = {t: ([], [], []) for t in topics}
+
+    def add(self, messages: list[Message]) -> list[Message]:
+        """Take messages; events that are none are given back."""
+        good = [message for message in messages if message.error() is None]
+        if len(self._parts) == 1:
+            by_topic = {next(iter(self._parts)): good}
+        else:
+            by_topic = {}
+            for message in good:
+                by_topic.setdefault(message.topic() or "", []).append(message)
+        for topic, some in by_topic.items():
+            values, partitions, offsets = self._parts[topic]
+            values.extend(map(_value, some))
+            partitions.extend(map(_partition, some))
+            offsets.extend(map(_offset, some))
+        self.count += len(good)
+        return [] if len(good) == len(messages) else [m for m in messages if m.error() is not None]
+
+    def parts(self) -> list[tuple[str, list[bytes | None], list[int], list[int]]]:
+        """What was gathered of each topic."""
+        return [(topic, *lists) for topic, lists in self._parts.items() if lists[0]]
 
 
 def _options(stream: StreamSettings, group: str) -> dict[str, Any]:

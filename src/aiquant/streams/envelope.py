@@ -22,8 +22,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from aiquant import deadletters, schemas
 from aiquant.errors import UsageError
@@ -122,8 +124,8 @@ def encode(
 def decode(
     table: str,
     values: Sequence[bytes | None],
-    partitions: Sequence[int],
-    offsets: Sequence[int],
+    partitions: Sequence[int] | NDArray[np.int32],
+    offsets: Sequence[int] | NDArray[np.int64],
     topic: str,
 ) -> Decoded:
     """Rows of a batch of messages, and dead letters for the messages that are none of ours.
