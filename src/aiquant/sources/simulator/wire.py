@@ -50,7 +50,8 @@ async def serve(handler: Handler, port: int) -> asyncio.Server:
     """Listen on loopback; port 0 takes a free one."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        ended = (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError)
+        with contextlib.suppress(*ended, asyncio.CancelledError):
             while await _exchange(handler, reader, writer):
                 pass
         with contextlib.suppress(ConnectionError):
@@ -73,7 +74,7 @@ async def _exchange(handler: Handler, reader: asyncio.StreamReader, writer: asyn
     response = await handler(request)
     told = {"Date": email.utils.formatdate(time.time(), usegmt=True), **response.headers}
     if response.lines is not None:
-        return await _endless(response, told, writer)
+        return await _endless(response, told, reader, writer)
     told["Content-Length"] = str(len(response.body))
     writer.write(_head(response.status, told))
     writer.write(response.body if response.cut is None else response.body[: response.cut])
@@ -83,14 +84,24 @@ async def _exchange(handler: Handler, reader: asyncio.StreamReader, writer: asyn
     return response.cut is None
 
 
-async def _endless(response: Response, headers: dict[str, str], writer: asyncio.StreamWriter) -> bool:
+async def _endless(
+    response: Response, headers: dict[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bool:
     writer.write(_head(response.status, {**headers, "Transfer-Encoding": "chunked"}))
     assert response.lines is not None
-    try:
-        async for line in response.lines:
+
+    async def pump(lines: AsyncIterator[bytes]) -> None:
+        async for line in lines:
             writer.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
             await writer.drain()
+
+    tasks = {asyncio.ensure_future(pump(response.lines)), asyncio.ensure_future(reader.read(1))}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)  # read ends when the client goes
     finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         close = getattr(response.lines, "aclose", None)
         if close is not None:
             await close()
