@@ -183,8 +183,9 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _usage(name: str, command: Any) -> str:
-    arguments = [_metavar(p) for p in command.params if p.param_type_name == "argument"]
-    return " ".join([name, "[OPTIONS]", *arguments])
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    shown = [_metavar(p) if p.required or _metavar(p).startswith("[") else f"[{_metavar(p)}]" for p in arguments]
+    return " ".join([name, "[OPTIONS]", *shown])
 
 
 def _parameters(command: Any) -> str:

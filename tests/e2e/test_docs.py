@@ -154,7 +154,7 @@ def _runnable() -> Iterator[object]:
             yield pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=marks)
 
 
-@pytest.mark.parametrize("page", _runnable())
+@pytest.mark.parametrize("page", list(_runnable()))
 def test_every_command_of_the_page_works(page: Path, prices: Path, tmp_path: Path) -> None:
     environment = _environment(tmp_path)
     work = tmp_path / "work"

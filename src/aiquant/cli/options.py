@@ -32,7 +32,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Override a setting, e.g. --set learning.seed=3 (repeatable)."),
 ]
-RunArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Id of the run; default: the newest.")]
+RunArgument = Annotated[str | None, typer.Argument(metavar="RUN", help="Id of the run; default: the newest.")]
 
 
 def overrides(told: list[str] | None) -> dict[str, str]:

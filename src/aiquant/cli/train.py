@@ -19,7 +19,7 @@ def train(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="xgboost, ridge, momentum, zero, or a plug-in's name; default: the setting learning.model.",
         ),
     ] = None,
