@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help install demo test test-fast lint bench constraints clean
+.PHONY: help install demo test test-fast lint bench constraints clean kafka drill-ingest
 help:                ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
@@ -39,6 +39,12 @@ lint: install        ## flake8, black, types, import contracts
 
 bench: install       ## the benchmarks, ours beside the peers'
 	$(BIN)/python -m benchmarks.run
+
+kafka: install       ## a Kafka broker for development on 127.0.0.1:9092, until Ctrl-C (Java 17, Maven)
+	@$(BIN)/python scripts/kafka.py $(if $(PORT),--port $(PORT)) $(if $(DATA),--data $(DATA))
+
+drill-ingest: install ## kill -9 over producers, consumers and broker, then count; LONG=1 for 100 rounds, 1M messages
+	@$(BIN)/python scripts/drill_ingest.py $(if $(LONG),--rounds 100 --messages 1000000) $(if $(SEED),--seed $(SEED))
 
 constraints: install ## renew constraints.txt from pyproject.toml (no addresses in it)
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \

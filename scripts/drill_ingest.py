@@ -368,6 +368,8 @@ def _progress(part: Part, stored: int) -> None:
     """Wait until rows arrive again, so that a kill meets processes at work."""
     deadline = time.monotonic() + 15
     while _stored(part) <= stored and time.monotonic() < deadline:
+        if (part.folder / "sent").exists() and _waiting(part) == 0:
+            return  # all is there
         time.sleep(0.05)
 
 
