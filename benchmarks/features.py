@@ -138,7 +138,7 @@ def against_qlib(python: str, symbols: int, sessions: Sessions, repeat: int) -> 
     with tempfile.TemporaryDirectory() as folder:
         rows, result = Path(folder, "bars.parquet"), Path(folder, "qlib.parquet")
         pl.DataFrame(pl.from_arrow(bars)).write_parquet(rows)
-        script = Path(__file__).with_name("peers/qlib_alpha158.py")
+        script = Path(__file__).parent / "peers" / "qlib_alpha158.py"
         calendar = Path(folder, "calendar.txt")
         calendar.write_text("\n".join(str(d) for d in sessions.dates), encoding="utf-8")
         done = subprocess.run(

@@ -32,6 +32,8 @@ import json, resource, sys, time
 from pathlib import Path
 from aiquant.jobs import consume, workspace
 from aiquant.jobs.journal import Journal
+from aiquant.lake import ledger
+from aiquant.streams import consumer, envelope, metrics, producer
 folder, messages = Path(sys.argv[1]), int(sys.argv[2])
 opened = workspace.Workspace(workspace.create(folder).root, json.loads(sys.argv[3]))
 cpu = time.process_time()

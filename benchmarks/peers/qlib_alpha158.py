@@ -1,4 +1,4 @@
-"""Runs in an environment with pyqlib: Alpha158 of given bars, its CPU seconds on stdout. See ``benchmarks/features.py``.
+"""Runs in an environment with pyqlib: Alpha158 of given bars, its CPU seconds on stdout (``benchmarks/features.py``).
 
 ::
 
