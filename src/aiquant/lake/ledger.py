@@ -133,7 +133,7 @@ class Ledger:
         Unreachable
             When the disk refuses, or rivals commit without pause.
         """
-        frame = pl.DataFrame(pl.from_arrow(conform(rows, self.table)))
+        batch = conform(rows, self.table)
         stored_letters = 0
         for tries in range(self._lake.commit_retries + 1):
             if tries:
@@ -141,7 +141,7 @@ class Ledger:
                 self.reopen()
             self._demand(begun)
             try:
-                fresh, disputed = self._fresh(frame)
+                fresh, disputed = self._fresh(batch)
             except DataError:
                 if not self._is_behind():
                     raise
@@ -153,8 +153,8 @@ class Ledger:
                 self._commit(fresh, positions)
             except CommitFailedError:
                 continue
-            dropped = len(frame) - len(fresh) - len(disputed)
-            return Appended(self._handle.version(), len(fresh), dropped, stored_letters)
+            dropped = batch.num_rows - fresh.num_rows - len(disputed)
+            return Appended(self._handle.version(), fresh.num_rows, dropped, stored_letters)
         raise Unreachable(
             f"table {self.table.name} at {self._place}: other processes wrote it during each of "
             f"{self._lake.commit_retries + 1} tries",
@@ -170,19 +170,21 @@ class Ledger:
                     f"reader while we read it from {offset:,}"
                 )
 
-    def _fresh(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _fresh(self, batch: pa.Table) -> tuple[pa.Table, pl.DataFrame]:
         """Rows to append, and rows that contradict a stored row of their key (tables without versions only)."""
-        with faults.told(self.table.name, self._place):
-            found = self._known.seen(self._handle, frame)
+        table = self.table
+        with faults.told(table.name, self._place):
+            looked_at = [f.name for f in table.schema if f.name in (*table.key, *table.partition, "event_time")]
+            found = self._known.seen(self._handle, pl.DataFrame(pl.from_arrow(batch.select(looked_at))))
+            nothing = reading.nothing(table)
             if not found.any and not found.repeated:
-                return frame, frame.clear()
-            if self.table.versioned:
-                batch = changes.prepare(reading.to_arrow(frame, self.table), self.table)
-                plan = changes.plan(
-                    _unlogged(batch), _unlogged(found.stored), self.table, len(frame), datetime.now(UTC)
-                )
-                return _logged(plan.added, batch, self.table), frame.clear()
-            return _sorted_out(frame, found.stored, self.table)
+                return batch, nothing
+            if not table.versioned:
+                fresh, disputed = _sorted_out(pl.DataFrame(pl.from_arrow(batch)), found.stored, table)
+                return reading.to_arrow(fresh, table), disputed
+            told = changes.prepare(batch, table)
+            plan = changes.plan(_unlogged(told), _unlogged(found.stored), table, batch.num_rows, datetime.now(UTC))
+            return reading.to_arrow(_logged(plan.added, told, table), table), nothing
 
     def _is_behind(self) -> bool:
         newest = delta.open_table(self._place, self.table.name)
@@ -202,14 +204,13 @@ class Ledger:
             for (source,), part in bad.group_by("source", maintain_order=True)
         )
 
-    def _commit(self, rows: pl.DataFrame, positions: Positions) -> None:
+    def _commit(self, rows: pa.Table, positions: Positions) -> None:
         transactions = [Transaction(self._id(tp), offset) for tp, offset in positions.items()]
         transactions.append(Transaction(delta.WRITER, self._handle.version() + 1))
-        batch = reading.to_arrow(rows, self.table)
-        with faults.told(self.table.name, self._place), panics.hushed_when_tight(self._place, batch.nbytes):
+        with faults.told(self.table.name, self._place), panics.hushed_when_tight(self._place, rows.nbytes):
             write_deltalake(
                 self._handle,
-                delta.sealed(self._handle, batch),
+                delta.sealed(self._handle, rows),
                 mode="append",
                 writer_properties=_writer(self.table),
                 commit_properties=CommitProperties(delta.signature(), app_transactions=transactions),

@@ -173,10 +173,9 @@ class Consumer:
             self._next.pop((p.topic, p.partition), None)
         client.incremental_unassign(partitions)
 
-    def _following(self, part: tuple[str, list[bytes | None], list[int], list[int]]) -> Polled:
+    def _following(self, part: _Part) -> Polled:
         """Of what was gathered of a topic, the messages that follow on where its partitions stand."""
-        topic, values, partitions_, offsets_ = part
-        partitions, offsets = np.array(partitions_, np.int32), np.array(offsets_, np.int64)
+        topic, values, partitions, offsets = part
         keep = np.ones(len(values), dtype=bool)
         begun, positions = {}, {}
         for partition in np.unique(partitions).tolist():
@@ -252,33 +251,42 @@ _offset: Callable[[Message], int] = Message.offset  # type: ignore[assignment]
 _value: Callable[[Message], bytes | None] = Message.value
 
 
+_Part = tuple[str, list[bytes | None], NDArray[np.int32], NDArray[np.int64]]
+
+
 class _Gathered:
     """Values, partitions and offsets of messages by topic; the client's own objects are let go at once."""
 
     def __init__(self, topics: list[str]) -> None:
         self.count = 0
-        self._parts: dict[str, tuple[list[bytes | None], list[int], list[int]]] = {t: ([], [], []) for t in topics}
+        self._topics = topics
+        self._values: dict[str, list[bytes | None]] = {topic: [] for topic in topics}
+        self._partitions: dict[str, list[NDArray[np.int32]]] = {topic: [] for topic in topics}
+        self._offsets: dict[str, list[NDArray[np.int64]]] = {topic: [] for topic in topics}
 
     def add(self, messages: list[Message]) -> list[Message]:
         """Take messages; events that are none are given back."""
         good = [message for message in messages if message.error() is None]
-        if len(self._parts) == 1:
-            by_topic = {next(iter(self._parts)): good}
+        by_topic: dict[str, list[Message]] = {}
+        if len(self._topics) == 1:
+            by_topic[self._topics[0]] = good
         else:
-            by_topic = {}
             for message in good:
                 by_topic.setdefault(message.topic() or "", []).append(message)
         for topic, some in by_topic.items():
-            values, partitions, offsets = self._parts[topic]
-            values.extend(map(_value, some))
-            partitions.extend(map(_partition, some))
-            offsets.extend(map(_offset, some))
+            self._values[topic].extend(map(_value, some))
+            self._partitions[topic].append(np.fromiter(map(_partition, some), np.int32, len(some)))
+            self._offsets[topic].append(np.fromiter(map(_offset, some), np.int64, len(some)))
         self.count += len(good)
         return [] if len(good) == len(messages) else [m for m in messages if m.error() is not None]
 
-    def parts(self) -> list[tuple[str, list[bytes | None], list[int], list[int]]]:
+    def parts(self) -> list[_Part]:
         """What was gathered of each topic."""
-        return [(topic, *lists) for topic, lists in self._parts.items() if lists[0]]
+        return [
+            (topic, values, np.concatenate(self._partitions[topic]), np.concatenate(self._offsets[topic]))
+            for topic, values in self._values.items()
+            if values
+        ]
 
 
 def _options(stream: StreamSettings, group: str) -> dict[str, Any]:
