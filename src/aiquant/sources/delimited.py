@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator, Mapping
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ SUFFIXES = (".csv", ".tsv", ".txt")
 COMPRESSED = (".gz", ".bz2", ".zst")
 BLOCK_BYTES = 4 << 20
 _HEAD_BYTES = 1 << 18
+_PATIENCE_S = 1.0  # for a thread of the library to let go of a file that was read
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -86,20 +89,42 @@ class Delimited:
         names = [f"c{at}" for at in range(len(self.header))]
         line = self._header_line + 1
         try:
-            with self._stream() as stream, self._reader(stream, names, wanted, on_ragged) as reader:
-                for batch in reader:
-                    taken = _lines(line, batch.num_rows, bad_lines)
-                    line = taken[-1] + 1 if taken else line
-                    frame = pl.DataFrame(pa.Table.from_batches([batch]))
-                    frame = frame.select(pl.col(f"c{at}").alias(ours) for ours, at in wanted.items())
-                    numbers = pl.Series("row", taken, dtype=pl.Int64)
-                    full = frame.select(pl.any_horizontal(pl.all().str.strip_chars() != "")).to_series()
-                    yield Chunk(frame.filter(full), numbers.filter(full), _taken(ragged))
+            for batch in self._batches(names, wanted, on_ragged):
+                taken = _lines(line, batch.num_rows, bad_lines)
+                line = taken[-1] + 1 if taken else line
+                frame = pl.DataFrame(pa.Table.from_batches([batch]))
+                frame = frame.select(pl.col(f"c{at}").alias(ours) for ours, at in wanted.items())
+                numbers = pl.Series("row", taken, dtype=pl.Int64)
+                full = frame.select(pl.any_horizontal(pl.all().str.strip_chars() != "")).to_series()
+                yield Chunk(frame.filter(full), numbers.filter(full), _taken(ragged))
         except (pa.ArrowInvalid, OSError, EOFError, UnicodeError) as error:
             raise DataError(f"{self._place} cannot be read: {_short(error)}", "repair it or export it again") from error
         if ragged:  # all rows of the last block, or of the file, are ragged
             empty = pl.DataFrame(schema={ours: pl.String for ours in wanted})
             yield Chunk(empty, pl.Series("row", [], dtype=pl.Int64), _taken(ragged))
+
+    def _batches(
+        self, names: list[str], wanted: Mapping[str, int], on_ragged: Callable[[pa.csv.InvalidRow], str]
+    ) -> Iterator[pa.RecordBatch]:
+        """The blocks of the file; when it ends, no thread of the library holds a Python object any more.
+
+        The thread that reads ahead may drop the last reference to the handler a moment after the last block. Were
+        Python shutting down by then, the process would be aborted.
+        """
+
+        def handler(row: pa.csv.InvalidRow) -> str:
+            return on_ragged(row)
+
+        dropped = threading.Event()
+        watch = weakref.ref(handler, lambda _: dropped.set())
+        reader = None
+        try:
+            with self._stream() as stream, self._reader(stream, names, wanted, handler) as reader:
+                yield from reader
+        finally:
+            del handler, reader
+            if watch() is not None:
+                dropped.wait(_PATIENCE_S)
 
     def _refuse_open_quote(self) -> None:
         """A quotation mark that is never closed would swallow all rows behind it without a trace."""

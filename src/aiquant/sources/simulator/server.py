@@ -191,7 +191,7 @@ class Simulator:
             again = f"{self.origin}{request.path}?{pairs or 'cursor=e30='}"
             body |= {"next_url": again} if "meta" not in body else {}
             if "meta" in body:
-                body["meta"]["next_token"] = request.query.get("next_token", "7140dibdnow9c7btw")
+                body["meta"]["next_token"] = request.query.get("next_token") or body["meta"].get("next_token", "0")
         elif kind == "elsewhere":
             body["next_url"] = "http://elsewhere.example/v2/page?cursor=abc"
         else:

@@ -35,7 +35,10 @@ class XApi:
     def answer(self, request: Request) -> Response:
         """The reply to a request."""
         if request.path.endswith("/search/recent"):
-            return self._search(request.query)
+            try:
+                return self._search(request.query)
+            except ValueError:
+                return problem(400, "Invalid Request", "invalid-request")
         if request.path.endswith("/stream/rules"):
             return self._rules(request)
         if request.path.endswith("/search/stream"):
