@@ -129,7 +129,7 @@ def damage(handle: DeltaTable, place: str) -> tuple[list[str], list[str]]:
     """Files of the version that are gone, and files of another size than the log says."""
     there: dict[str, int | None] = {}
     if places.is_remote(place):
-        there = {unquote(file.path): file.size for file in places.files(place)}
+        there = {file.path: file.size for file in places.files(place)}
     gone, cut = [], []
     for path, size in active(handle).items():
         found = there.get(path) if places.is_remote(place) else _size(place, path)

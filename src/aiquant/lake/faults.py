@@ -56,7 +56,7 @@ _STORE: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "set lake.s3_access_key and lake.s3_secret_key (environment or secrets folder), or the AWS variables",
     ),
     (
-        ("NoSuchBucket",),
+        ("NoSuchBucket", "InvalidBucketName"),
         "there is no such bucket",
         "make it, or correct lake.root",
     ),
@@ -77,12 +77,10 @@ def first_line(error: BaseException) -> str:
 def explain(error: BaseException, name: str, place: str) -> AiquantError:
     """The error of ours for an engine's ``error`` at the table ``name`` in ``place``."""
     text = _whole_text(error)
-    for marks, problem, remedy in _DISK:
+    where = f"table {name} at {place}" if name else f"the lake at {place.rstrip('/')}"
+    for marks, problem, remedy in _STORE if is_remote(place) else _DISK:
         if any(mark in text for mark in marks):
-            return Unreachable(f"table {name} at {place}: {problem}", remedy)
-    for marks, problem, remedy in _STORE if is_remote(place) else ():
-        if any(mark in text for mark in marks):
-            return Unreachable(f"table {name} at {place}: {problem}", remedy)
+            return Unreachable(f"{where}: {problem}", remedy)
     if isinstance(error, SchemaMismatchError):
         return DataError(f"table {name} at {place} has other columns than the rows: {first_line(error)}")
     if isinstance(error, FileNotFoundError) or "os error 2)" in text or "No such file" in text:
