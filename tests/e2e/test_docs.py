@@ -150,7 +150,8 @@ def _runnable() -> Iterator[object]:
     for page in PAGES:
         told = script(page)
         if told:
-            marks = [pytest.mark.slow] if told.count("check $?") > 8 else []
+            long = told.count("check $?") > 8 or "\naiquant run" in told
+            marks = [pytest.mark.slow] if long else []
             yield pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=marks)
 
 
