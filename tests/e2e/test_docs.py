@@ -37,7 +37,8 @@ FENCE = re.compile(r"^(\s*)```(\w*)\s*$")
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 RUN = ("console", "python")
-KNOWN = (*RUN, "text", "toml", "csv", "json", "yaml", "sql", "mermaid", "bash", "ini", "html")
+KNOWN = (*RUN, "text", "toml", "csv", "json", "yaml", "sql", "mermaid", "ini", "html")
+SHELL = ("sh", "bash")
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,9 @@ def test_blocks_have_a_language_and_what_is_skipped_a_reason(page: Path) -> None
     for block in blocks(page):
         if block.language in ("setup", "workspace"):
             continue
-        assert block.language in KNOWN, f"{page}:{block.line}: say which language it is"
+        where = f"{page.relative_to(ROOT)}:{block.line}"
+        assert block.language in (*KNOWN, *SHELL), f"{where}: say which language it is"
+        assert block.language not in SHELL or "skip" in block.remarks, f"{where}: write console, so that it is run"
         assert "skip" not in block.remarks or len(block.remarks["skip"]) > 5, f"{page}:{block.line}: say why"
         if block.language == "console" and "skip" not in block.remarks:
             assert commands(block.text), f"{page}:{block.line}: no line begins with '$ '"
