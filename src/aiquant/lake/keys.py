@@ -25,6 +25,7 @@ CAPACITY = 4_000_000
 _GAP = 60_000_000
 """Microseconds between neighbouring rows of a batch at which its time span is cut into two."""
 _SPANS = 8
+_TIMES = ("min.event_time", "max.event_time")
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,15 @@ class KeyIndex:
 
     def _files(self, handle: DeltaTable, batch: pl.DataFrame) -> list[dict[str, Any]]:
         """Files that may hold a key of the batch, by the log's statistics."""
-        files = pl.DataFrame(pl.from_arrow(pa.table(handle.get_add_actions(flatten=True))))
+        actions = pa.table(handle.get_add_actions(flatten=True))
+        told = [n for n in actions.column_names if n.startswith("partition.") or n in ("path", *_TIMES)]
+        files = pl.DataFrame(pl.from_arrow(actions.select(told)))
         if files.is_empty() or batch.is_empty():
             return []
         meets = pl.lit(True)
         for name in self._table.partition:
             meets = meets & pl.col(f"partition.{name}").is_in(batch[name].unique().implode())
-        least, most = "min.event_time", "max.event_time"
+        least, most = _TIMES
         if "event_time" in batch.columns and self._times_are_fixed() and least in files.columns:
             spans = [(pl.col(least) <= last) & (pl.col(most) >= first) for first, last in _spans(batch["event_time"])]
             meets = meets & (pl.col(least).is_null() | pl.col(most).is_null() | pl.any_horizontal(spans))
