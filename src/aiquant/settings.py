@@ -17,8 +17,9 @@ import difflib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -449,7 +450,7 @@ def _nested(overrides: dict[str, str]) -> dict[str, Any]:
         branch = tree
         for section in sections:
             branch = branch.setdefault(section, {})
-        branch[name] = None if text.lower() in ("none", "null", "") else text
+        branch[name] = None if dotted in OPTIONAL and text.lower() in ("none", "null", "") else text
     return tree
 
 
@@ -488,15 +489,18 @@ def _origins(settings: Settings, seen: dict[str, dict[str, Any]]) -> dict[str, s
     return {name: next((o for o, values in flat.items() if name in values), "default") for name in names}
 
 
-def _secret_names(model: type[BaseModel], prefix: str = "") -> frozenset[str]:
+def _names(model: type[BaseModel], chosen: Callable[[Any], bool], prefix: str = "") -> frozenset[str]:
     names: set[str] = set()
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            names |= _secret_names(field.annotation, f"{prefix}{name}.")
-        elif "SecretStr" in str(field.annotation):
+            names |= _names(field.annotation, chosen, f"{prefix}{name}.")
+        elif chosen(field.annotation):
             names.add(prefix + name)
     return frozenset(names)
 
 
-SECRETS = _secret_names(Settings)
+SECRETS = _names(Settings, lambda kind: "SecretStr" in str(kind))
 """Dotted names of the settings that hold secrets."""
+
+OPTIONAL = _names(Settings, lambda kind: type(None) in get_args(kind))
+"""Dotted names of the settings that can be left without a value; of the others "none" is a value like any."""

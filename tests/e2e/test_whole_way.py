@@ -137,3 +137,15 @@ def test_the_lake_can_be_looked_into(done_run: Done, aiquant: Callable[..., Any]
         query = "select symbol, count(*) as n from bars group by symbol order by symbol"
         rows = aiquant("lake", "sql", query, "-w", folder, "--json").json["rows"]
         assert rows[0] == {"symbol": "S000", "n": 1006} and rows[1] == {"symbol": "S001", "n": 1005}
+
+
+def test_two_symbols_are_too_few_to_judge_and_the_run_says_so(
+    done_run: Done, prices: Path, tmp_path: Path, aiquant: Callable[..., Any]
+) -> None:
+    folder, _ = done_run
+    pl.read_csv(prices).filter(pl.col("symbol").is_in(["S000", "S002"])).write_csv(tmp_path / "two.csv")
+    assert aiquant("init", tmp_path / "two").code == 0
+    shutil.copy(folder / "aiquant.toml", tmp_path / "two" / "aiquant.toml")
+    told = aiquant("run", "--path", tmp_path / "two.csv", "-w", tmp_path / "two", "--json")
+    assert told.code == 0, told.err
+    assert told.json["rank_ic"] is None and told.json["verdict"] == "refused"

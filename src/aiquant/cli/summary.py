@@ -73,8 +73,10 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
 def honest(judgement: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the figures say in plain words; an edge that is not there is reported as not there."""
     strategy = figures["strategy"]
-    t, low = judgement["rank_ic_t"] or 0.0, strategy["sharpe_low"]
-    if t >= 2 and low is not None and low > 0:
+    t, low = judgement["rank_ic_t"], strategy["sharpe_low"]
+    if t is None:
+        first = "The forecasts cannot be judged: too few symbols a date, or nothing tells them apart."
+    elif t >= 2 and low is not None and low > 0:
         first = "The forecasts ordered the symbols better than chance, and the strategy earned more than its costs."
     elif t >= 2:
         first = "The forecasts ordered the symbols better than chance, but a profit after costs is not certain."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -35,7 +36,7 @@ class Ingested:
     dead_letters
         Rows that were set aside.
     reasons
-        Their reasons, with how often each occurred.
+        Their reasons, with how often each occurred; "…" stands for what differs from row to row.
     findings
         What the checks of quality saw, by kind.
     """
@@ -194,7 +195,7 @@ def _write(
         done.inserted, done.revised, done.unchanged = written.inserted, written.revised, written.unchanged
         done.version = written.version
     done.rows, done.dead_letters = rows.num_rows, bad.num_rows
-    done.reasons = _count(bad["reason"])
+    done.reasons = _kinds(_count(bad["reason"]))
     done.findings = _count(findings["kind"])
     if rows.num_rows:
         done.symbols = pc.count_distinct(rows["symbol"]).as_py()
@@ -206,6 +207,18 @@ def _write(
 def _count(values: pa.ChunkedArray) -> dict[str, int]:
     counted = {pair["values"]: pair["counts"] for pair in values.value_counts().to_pylist()}
     return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+_OF_ONE_ROW = re.compile(r"'[^']*'|\S+:\d+(?=:)|\b\d{4}-\d\d-\d\d\b|\b\d+\b")
+
+
+def _kinds(reasons: dict[str, int]) -> dict[str, int]:
+    """Reasons that differ only in the value or the place they name are one, so that a summary stays short."""
+    alike: dict[str, dict[str, int]] = {}
+    for reason, count in reasons.items():
+        alike.setdefault(_OF_ONE_ROW.sub("…", reason), {})[reason] = count
+    told = {kind if len(same) > 1 else next(iter(same)): sum(same.values()) for kind, same in alike.items()}
+    return dict(sorted(told.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _remember(notes: Iterable[str], done: Ingested, journal: Journal) -> None:

@@ -133,7 +133,8 @@ def _write(
     folder = workspace.runs / study.run_id
     workspace.lake.replace(schemas.FORECASTS, study.trained.forecasts, {"run_id": study.run_id})
     _save_models(folder / "models", study)
-    write_json(folder / "judgement.json", study.judgement.to_dict())
+    judged = study.judgement.to_dict()
+    write_json(folder / "judgement.json", judged)
     write_json(
         folder / "folds.json",
         {"folds": study.trained.folds.to_pylist(), "importance": _mean_importance(study.trained.importances)},
@@ -150,8 +151,8 @@ def _write(
         },
         "results": {
             "forecasts": {"rows": study.trained.forecasts.num_rows, "digest": digest(study.trained.forecasts)},
-            "rank_ic": study.judgement.rank_ic,
-            "rank_ic_t": study.judgement.rank_ic_t,
+            "rank_ic": judged["rank_ic"],
+            "rank_ic_t": judged["rank_ic_t"],
         },
     }
     write_json(folder / "manifest.json", told)

@@ -92,12 +92,18 @@ def walk_forward(panel: Panel, learning: LearningSettings) -> list[Fold]:
     Raises
     ------
     DataError
-        When no year can be tested, or a year that was asked for has nothing to train on before it.
+        When no year can be tested, a year that was asked for has nothing to train on before it, or a target that
+        compares symbols finds one alone.
     """
     years = panel.dates.astype("datetime64[Y]").astype(np.int64) + 1970
     first, last = _test_years(years, learning)
     times = np.unique(panel.event_time)
     labelled = panel.labelled
+    if len(panel.symbol_names) < 2 and panel.target != "return":
+        raise DataError(
+            f"there is one symbol alone: the target {panel.target!r} compares symbols of the same date",
+            "give bars of more symbols, or set labels.target to return",
+        )
     folds: list[Fold] = []
     for year in range(first, last + 1):
         test = np.flatnonzero(years == year)

@@ -87,3 +87,9 @@ def test_values_of_a_manifest_come_back() -> None:
     told = settings.load(None, {"labels.horizon": "7"}).model_dump(mode="json")
     del told["tracking"]["token"]
     assert settings.from_values(told).labels.horizon == 7
+
+
+def test_none_is_no_value_where_a_setting_may_be_left_out_and_a_word_elsewhere() -> None:
+    told = settings.load(None, {"data.adjustment": "none", "learning.first_test": "none"})
+    assert told.data.adjustment == "none"
+    assert told.learning.first_test is None

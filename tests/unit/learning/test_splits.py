@@ -106,3 +106,10 @@ def test_a_label_longer_than_the_training_years_leaves_nothing_to_train_on(marke
     days = [date(year, month, 3) for year in (2019, 2020) for month in range(1, 13)]
     with pytest.raises(DataError, match="labelled rows, .* purged"):
         splits.walk_forward(build(market, days, horizon=12), LearningSettings(first_test=2020, embargo=0))
+
+
+def test_one_symbol_has_nothing_to_be_ranked_against(market: Callable[..., Any]) -> None:
+    days = [date(year, month, 3) for year in range(2015, 2021) for month in range(1, 13)]
+    with pytest.raises(DataError, match="one symbol alone: the target 'rank'"):
+        splits.walk_forward(panel.build(*market(days, symbols=1)), LearningSettings())
+    assert splits.walk_forward(panel.build(*market(days, symbols=1), target="return"), LearningSettings())

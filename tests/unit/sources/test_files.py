@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import polars as pl
@@ -535,6 +537,15 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, content: bytes, name: s
     assert problem in str(caught.value)
     assert caught.value.remedy
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_was_read_is_held_by_no_thread(tmp_path: Path) -> None:
+    # a thread that drops a Python object while Python shuts down aborts the process
+    for _ in range(20):
+        with pytest.raises(DataError):
+            read(put(tmp_path, HEADER))
+        held = [f for f in gc.get_objects() if isinstance(f, FunctionType) and "_batches.<locals>" in f.__qualname__]
+        assert not held
 
 
 def test_a_cut_gzip_is_refused(tmp_path: Path) -> None:
