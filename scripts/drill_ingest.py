@@ -353,8 +353,11 @@ def _begin(part: Part) -> Crew:
 
 
 def _finish(part: Part, crew: Crew, timeout: float = 600.0) -> None:
-    """Wait until all is sent and read, then stop the consumers in good order."""
+    """Let the rest be sent at full speed, wait until all is read, then stop the consumers in good order."""
     deadline = time.monotonic() + timeout
+    part.rate = 1_000_000
+    crew.kill("producer")
+    crew.revive()
     while not (part.folder / "sent").exists() or _waiting(part) > 0:
         if time.monotonic() > deadline:
             break  # what is missing then counts as lost
@@ -414,7 +417,7 @@ def run(rounds: int, messages: int, seed: int, folder: Path, parts: tuple[str, .
             total = 30_000 if name == "disk" else int(messages * share[name])
             turns = int(rounds * share.get(name, 0))
             # slow enough for the stream to last about as long as its rounds
-            rate = 2500 if name == "disk" else max(500, int(total / (turns * 2.5)))
+            rate = 2500 if name == "disk" else max(500, int(total / (turns * 4.5)))
             part = Part(
                 name,
                 folder / name,

@@ -77,13 +77,14 @@ def consume(
     AiquantError
         When Kafka or the disk refuses for good.
     """
-    from aiquant.streams import topics
+    from aiquant.streams import envelope, topics
     from aiquant.streams.consumer import Consumer
     from aiquant.streams.metrics import Metrics
 
     stream = workspace.settings.stream
     stop = stop or threading.Event()
-    done = Consumed(tuple(tables))
+    tables = tuple(dict.fromkeys(envelope.table_of(table).name for table in tables))
+    done = Consumed(tables)
     names = topics.names(stream)
     metrics = Metrics(stream.metrics_port)
     begun = time.perf_counter()
@@ -91,7 +92,8 @@ def consume(
         stack.enter_context(_few_collections())
         writer = _Writer(workspace, {names[table]: table for table in tables}, stream.group, metrics)
         copies = stack.enter_context(closing(_Copies(stream)))
-        consumer = stack.enter_context(closing(Consumer(stream, [names[table] for table in tables], writer.positions)))
+        wanted = [names[table] for table in tables]
+        consumer = stack.enter_context(closing(Consumer(stream, wanted, writer.positions, note=journal.note)))
         stack.callback(writer.close)
         while not stop.is_set():
             batches = consumer.poll(stop, drain)

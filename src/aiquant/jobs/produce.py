@@ -64,7 +64,7 @@ def produce(
     stop = stop or threading.Event()
     done = Produced(table, name)
     with journal.station(f"produce {table}") as station:
-        producer = Producer(workspace.settings.stream)
+        producer = Producer(workspace.settings.stream, journal.note)
         try:
             send(producer, vendor.live(table, query, stop), query, journal, done)
         finally:

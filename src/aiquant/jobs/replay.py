@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import chain, islice
 from pathlib import Path
 
 import polars as pl
@@ -73,10 +74,11 @@ def replay(
     begun = time.perf_counter()
     with journal.station(f"replay {table}") as station:
         parts = _of_file(workspace, spec, path, first, last) if path else _of_lake(workspace, spec, first, last)
-        producer = Producer(workspace.settings.stream)
+        begin = list(islice(parts, 1))  # what cannot be read is told before any broker is asked
+        producer = Producer(workspace.settings.stream, journal.note)
         pace = _Pace(speed, stop)
         try:
-            for rows in parts:
+            for rows in chain(begin, parts):
                 for part in pace.slices(rows):
                     producer.send(table, _received_now(part))
                     done.rows += len(part)

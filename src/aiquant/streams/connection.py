@@ -87,6 +87,16 @@ class Watch:
             raise explain(error.args[0], self._stream) from error
 
 
+def waiting(stream: StreamSettings, note: Callable[[str], None] | None) -> Callable[[KafkaError], None]:
+    """A client's callback that notes when all brokers are away; the client itself waits for them."""
+
+    def hear(error: KafkaError) -> None:
+        if note is not None and error.code() == KafkaError._ALL_BROKERS_DOWN:
+            note(f"no broker answers at {stream.brokers}; waiting for one, nothing is lost")
+
+    return hear
+
+
 def explain(error: KafkaError, stream: StreamSettings, topic: str | None = None) -> AiquantError:
     """The error of ours for one of Kafka's."""
     code, where = error.code(), f"Kafka at {stream.brokers}"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aiquant.errors import CheckFailed
 from aiquant.settings import StreamSettings
 from aiquant.streams import topics as topics_
-from aiquant.streams.connection import explain, options
+from aiquant.streams.connection import explain, options, waiting
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -75,6 +75,8 @@ class Consumer:
         Asked for the next offsets of partitions when they are given to this member.
     group
         Name of the group; default: that of the settings.
+    note
+        Told when brokers are away.
 
     Raises
     ------
@@ -88,6 +90,7 @@ class Consumer:
         topics: Sequence[str],
         positions: Callable[[list[Place]], Mapping[Place, int]],
         group: str | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> None:
         topics_.demand(stream, list(topics))
         self._stream = stream
@@ -96,7 +99,7 @@ class Consumer:
         self._next: dict[Place, int] = {}
         self._gaps: dict[Place, tuple[int, int]] = {}
         self._fault: Exception | None = None
-        self._client = Client(_options(stream, group or stream.group))
+        self._client = Client({**_options(stream, group or stream.group), "error_cb": waiting(stream, note)})
         self._client.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def poll(self, stop: threading.Event | None = None, drain: bool = False) -> list[Polled]:
@@ -120,7 +123,10 @@ class Consumer:
             wanted = min(self._stream.batch_rows - gathered.count, _GULP)
             got = self._client.consume(wanted, timeout=min(left, _TICK))
             for event in gathered.add(got):
-                self._hear(event)
+                try:
+                    self._hear(event)
+                except KafkaException as error:
+                    raise explain(error.args[0], self._stream, event.topic()) from error
             if self._fault is not None:
                 raise self._fault
             if drain and not got and (gathered.count or self.at_end()):
@@ -132,7 +138,7 @@ class Consumer:
         for place, offset in positions.items():
             if place in self._next:
                 self._next[place] = offset
-                self._client.seek(TopicPartition(*place, offset))
+                self._go(place, offset)
 
     def commit(self, positions: Mapping[Place, int]) -> None:
         """Tell Kafka how far we are, for tools that show lag; nothing depends on it, so a failure is no error."""
@@ -207,7 +213,7 @@ class Consumer:
                 # Kafka's log may have gaps (deleted records, marks of transactions), but so may what the client
                 # hands over around a change of hands: read once more, and believe it the second time.
                 self._gaps[place] = (stands, offset)
-                self._client.seek(TopicPartition(*place, stands))
+                self._go(place, stands)
                 break
             keep[i] = True
             self._next[place] = offset + 1
@@ -222,6 +228,15 @@ class Consumer:
         elif error.code() in _FINAL:
             raise explain(error, self._stream, message.topic())
 
+    def _go(self, place: Place, offset: int) -> None:
+        """Read a partition of ours from ``offset`` on."""
+        there = [TopicPartition(*place, offset)]
+        try:
+            self._client.seek(there[0])
+        except KafkaException:  # it is not being fetched yet, so there is nothing to seek in
+            self._client.incremental_unassign(there)
+            self._client.incremental_assign(there)
+
     def _gap(self, place: Place) -> None:
         """Our position lies outside of what Kafka holds."""
         if place not in self._next:
@@ -229,7 +244,7 @@ class Consumer:
         stands = self._next[place]
         low, high = self._client.get_watermark_offsets(TopicPartition(*place), timeout=10)
         if low <= stands <= high:
-            self._client.seek(TopicPartition(*place, stands))
+            self._go(place, stands)
             return
         if stands > high:
             raise CheckFailed(
@@ -243,7 +258,7 @@ class Consumer:
                 "fetch them again from the vendor, then go on with: --set stream.on_gap=continue",
             )
         self._gaps[place] = (stands, low)
-        self._client.seek(TopicPartition(*place, low))
+        self._go(place, low)
 
 
 _partition: Callable[[Message], int] = Message.partition  # type: ignore[assignment]  # None in events alone

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
 from aiquant import deadletters
 from aiquant.errors import AiquantError, Unreachable
 from aiquant.settings import StreamSettings
 from aiquant.streams import envelope, topics
-from aiquant.streams.connection import explain, options
+from aiquant.streams.connection import explain, options, waiting
 
 _SLICE = 10_000
 """Messages that are handed over at a time."""
@@ -33,6 +33,8 @@ class Producer:
     ----------
     stream
         Brokers, names of topics, compression, security.
+    note
+        Told when brokers are away.
 
     Raises
     ------
@@ -40,13 +42,13 @@ class Producer:
         When no broker answers, it refuses us, or a topic is not there.
     """
 
-    def __init__(self, stream: StreamSettings) -> None:
+    def __init__(self, stream: StreamSettings, note: Callable[[str], None] | None = None) -> None:
         self._stream = stream
         self._topics = topics.names(stream)
         topics.demand(stream, list(self._topics.values()))
         self._fault: AiquantError | None = None
         self._sequence = time.time_ns() // 1_000  # rises over restarts too
-        self._client = Client(_options(stream))
+        self._client = Client({**_options(stream), "error_cb": waiting(stream, note)})
 
     def send(self, table: str, rows: pa.Table) -> int:
         """Hand rows over; waits while more is under way than the queue holds. How many were set aside as too large.
@@ -105,6 +107,8 @@ class Producer:
                     self._client.produce_batch(topic, part, on_delivery=self._delivered)
                 except BufferError:
                     pass
+                except KafkaException as refusal:
+                    raise explain(refusal.args[0], self._stream, topic) from refusal
                 refused = [message for message in part if "_error" in message]
                 for message in refused:
                     error = message.pop("_error")

@@ -110,7 +110,7 @@ def test_a_feed_is_sent_and_its_position_kept_in_the_workspace(tmp_path: Path, m
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     from aiquant.streams import producer
 
-    monkeypatch.setattr(producer, "Producer", lambda _: LOGS[-1])
+    monkeypatch.setattr(producer, "Producer", lambda *_: LOGS[-1])
     LOGS.append(Log())  # type: ignore[arg-type]
     return workspace.create(tmp_path / "w")
 

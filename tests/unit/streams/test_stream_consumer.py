@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from aiquant.errors import CheckFailed, Unreachable
 from aiquant.settings import from_values
@@ -205,6 +205,19 @@ def test_brokers_that_are_away_are_waited_for_but_not_a_refusal(play: Any) -> No
     assert play([Said(0, -1, KafkaError(KafkaError._TRANSPORT))]).poll() == []
     with pytest.raises(Unreachable, match="we may not use the topic ticks"):
         play([Said(0, -1, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))]).poll()
+
+
+def test_a_seek_where_nothing_is_fetched_yet(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise KafkaException(KafkaError(KafkaError._STATE))
+
+    consumer = play(said(0, 0, 10))
+    consumer.poll()
+    monkeypatch.setattr(Client, "seek", refuse)
+    consumer.seek({("ticks", 0): 4, ("news", 7): 1})
+    assert consumer._client.assigned == [("ticks", 0, 4)]
+    consumer._client.left = [said(0, 4, 6)]
+    assert consumer.poll()[0].begun == {("ticks", 0): 4}
 
 
 def test_lag_and_end(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
