@@ -23,7 +23,7 @@ def simulator() -> Iterator[Simulator]:
 
 class OnSimulator(HistoryContract, LiveContract):
     name = ""
-    secrets = ("simulated-key", "simulated key of the pseudonyms", "sim_trader_", "90000000")
+    secrets = ("simulated-key", "simulated key of the pseudonyms", "sim_trader_")
     listen_s = 1.0
 
     @pytest.fixture(autouse=True)

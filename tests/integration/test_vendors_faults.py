@@ -20,7 +20,7 @@ from aiquant.sources.http import VendorFault
 from aiquant.sources.simulator.faults import Fault
 from aiquant.sources.simulator.server import Simulator
 
-SECRETS = ("simulated-key", "simulated key of the pseudonyms", "sim_trader_", "90000000")
+SECRETS = ("simulated-key", "simulated key of the pseudonyms", "sim_trader_")
 TABLES = {"polygon": "bars", "newsapi": "news", "x": "tweets"}
 
 

@@ -69,6 +69,7 @@ class Feed:
         self._symbols: set[str] = set(query.symbols)
         self._last_ns = int(query.checkpoint.cursor(WALK) or 0)
         self._gap_ns: int | None = self._last_ns or None
+        self._begun_ns = 0
         self._filling = False
         self._subscribed = asyncio.Event()
         self._told: list[str] = []
@@ -115,7 +116,7 @@ class Feed:
                 self._subscribed.clear()
             self._open_gap()
             pause = backoff.next()
-            self._told.append(f"{rest.NAME} stream: {why}; connecting again, the gap is filled over REST")
+            self._told.append(f"{rest.NAME} stream: {why}; connecting again, the gap will be filled over REST")
             await outlet.sleep(pause)
 
     async def _session(self, backoff: Backoff) -> None:
@@ -149,8 +150,7 @@ class Feed:
 
     def _ready(self, backoff: Backoff) -> None:
         backoff.reset()
-        if not self._last_ns:
-            self._last_ns = time.time_ns()
+        self._begun_ns = self._begun_ns or time.time_ns()
         self._subscribed.set()
 
     async def _expect(self, socket: ClientConnection, status: str) -> None:
@@ -260,8 +260,8 @@ class Feed:
         return Position(WALK, str(self._last_ns))
 
     def _open_gap(self) -> None:
-        if self._last_ns:
-            since = self._last_ns
+        since = self._last_ns or self._begun_ns  # our own clock counts only where the vendor has told no time yet
+        if since:
             self._gap_ns = since if self._gap_ns is None else min(self._gap_ns, since)
 
     async def _close_gaps(self, outlet: Outlet[Batch]) -> None:
@@ -272,7 +272,10 @@ class Feed:
                 if self._gap_ns is None:
                     await asyncio.sleep(_PAUSE)
                     continue
+                connection = self.connections
                 await outlet.sleep(min(2.0, self.settings.overlap_s / 5))  # what just happened is not in REST yet
+                if not self._subscribed.is_set() or connection != self.connections:
+                    continue  # lost again: what is filled now would end before the live side begins
                 since, self._gap_ns, self._filling = self._gap_ns, None, True
                 try:
                     await self._fill(client, since, outlet)
