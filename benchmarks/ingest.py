@@ -1,11 +1,13 @@
 """Messages a second from Kafka to a committed Delta table: ours beside a plain loop of orjson and append.
 
-Usage: ``python -m benchmarks.ingest [--messages 1000000] [--small 100000] [--rounds 2] [--broker HOST:PORT]``
+Usage: ``python -m benchmarks.ingest [--messages 1000000] [--small 100000] [--rounds 2] [--broker HOST:PORT]
+[--spark PYTHON JARS]``
 
 One topic of JSON trades is filled once; then both read it in turn, each in a process of its own, into a fresh table, in
 batches of the same size. Ours is the whole job ``aiquant stream consume``: group membership, checks of each row, keys
 unique, offsets in the commit. The plain loop reads, parses, makes a table and appends, with the offsets in the commit
-as well, and does nothing else. The peer's library is put into a folder of its own. Prints one JSON object; exits with 1
+as well, and does nothing else. Spark (with ``--spark``: Structured Streaming, Delta, two cores) is timed at its second
+run in a warm session. The plain loop's library is put into a folder of its own. Prints one JSON object; exits with 1
 when a side stored another number of rows than was sent.
 """
 
@@ -78,6 +80,42 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print(json.dumps({"rows": rows, "seconds": seconds, "cpu": time.process_time() - cpu, "peak_mib": peak}))
 """
 
+SPARK = """
+import json, os, sys, time
+from pathlib import Path
+from pyspark.sql import SparkSession, functions as f
+folder, messages, told, jars = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]
+wanted = ("delta-", "unitycatalog-", "spark-sql-kafka", "spark-token-provider-kafka", "kafka-clients", "commons-pool2")
+paths = [str(p) for p in Path(jars).glob("*.jar") if p.name.startswith(wanted)]
+spark = (SparkSession.builder.master("local[2]").config("spark.jars", ",".join(paths))
+  .config("spark.ui.enabled", "false")
+  .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
+  .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+  .config("spark.sql.shuffle.partitions", "4").config("spark.driver.host", "127.0.0.1")
+  .config("spark.driver.memory", "3g")
+  .config("spark.sql.session.timeZone", "UTC").getOrCreate())
+spark.sparkContext.setLogLevel("ERROR")
+fields = ("symbol string, date string, event_time bigint, event_ns bigint, price double, size double, exchange string, "
+  "trade_id string, sequence bigint, conditions string, ingest_time bigint, source string")
+def run(to):
+    begun = time.perf_counter()
+    raw = (spark.readStream.format("kafka").option("kafka.bootstrap.servers", told["stream.brokers"])
+      .option("subscribe", told["stream.topics.ticks"]).option("startingOffsets", "earliest")
+      .option("maxOffsetsPerTrigger", told["spark_rows"]).load())
+    row = raw.select(f.from_json(f.col("value").cast("string"), fields).alias("r"), "partition", "offset")
+    rows = row.select("r.*", f.col("partition").alias("log_partition"), f.col("offset").alias("log_offset"))
+    rows = (rows.withColumn("date", f.to_date("date")).withColumn("event_time", f.timestamp_micros("event_time"))
+      .withColumn("ingest_time", f.timestamp_micros("ingest_time")))
+    query = (rows.writeStream.format("delta").option("checkpointLocation", to + "-checkpoint").partitionBy("date")
+      .trigger(availableNow=True).start(to))
+    query.awaitTermination()
+    seconds = time.perf_counter() - begun
+    return spark.read.format("delta").load(to).count(), seconds
+run(folder + "/warm")
+rows, seconds = run(folder + "/timed")
+print(json.dumps({"rows": rows, "seconds": seconds, "cpu": 0.0, "peak_mib": 0}))
+"""
+
 
 def fill(stream: Any, messages: int) -> float:
     """Send trades of one morning; messages a second."""
@@ -118,10 +156,19 @@ def fill(stream: Any, messages: int) -> float:
     return messages / (time.perf_counter() - begun)
 
 
-def measure(program: str, folder: Path, messages: int, told: dict[str, str], more: Path) -> dict[str, float]:
+def measure(
+    program: str,
+    folder: Path,
+    messages: int,
+    told: dict[str, str],
+    more: Path,
+    python: str = sys.executable,
+    *last: str,
+) -> dict[str, float]:
     """One run in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(more)])}
-    command = [sys.executable, "-c", program, str(folder), str(messages), json.dumps(told)]
+    environment["PYSPARK_PYTHON"] = python
+    command = [python, "-c", program, str(folder), str(messages), json.dumps(told), *last]
     out = subprocess.run(command, env=environment, capture_output=True, text=True)
     if out.returncode:
         raise SystemExit(out.stderr)
@@ -149,8 +196,10 @@ def peer_folder() -> Path:
     return folder
 
 
-def compare(address: str, scratch: Path, messages: int, rounds: int) -> dict[str, Any]:
-    """The best round of each side."""
+def compare(
+    address: str, scratch: Path, messages: int, rounds: int, spark: tuple[str, str] | None = None
+) -> dict[str, Any]:
+    """The best round of each side; ``spark`` is a Python with pyspark, and a folder of its jars."""
     from aiquant import settings
 
     topic = f"bench-{messages}-{os.getpid()}"
@@ -168,7 +217,16 @@ def compare(address: str, scratch: Path, messages: int, rounds: int) -> dict[str
         plain.append(measure(PLAIN, scratch / f"plain-{messages}-{turn}", messages, told, peer_folder()))
     best = [min(runs, key=lambda run: run["seconds"]) for runs in (ours, plain)]
     rates = [messages / run["seconds"] for run in best]
+    beside: dict[str, Any] = {}
+    if spark is not None:
+        more = {**told, "spark_rows": str(4 * BATCH)}  # larger batches favour it
+        warm = measure(SPARK, scratch / f"spark-{messages}", messages, more, peer_folder(), spark[0], spark[1])
+        beside = {
+            "spark_per_s": round(messages / warm["seconds"]),
+            "spark_ratio": round(rates[0] * warm["seconds"] / messages, 2),
+        }
     return {
+        **beside,
         "produced_per_s": round(sent),
         "ours_per_s": round(rates[0]),
         "plain_per_s": round(rates[1]),
@@ -189,6 +247,7 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--broker", help="default: one of our own")
+    parser.add_argument("--spark", nargs=2, metavar=("PYTHON", "JARS"), help="a Python with pyspark, its jars' folder")
     told = parser.parse_args()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiquant-bench-")))
@@ -202,7 +261,8 @@ def main() -> None:
             broker.start()
             stack.callback(broker.stop)
             address = broker.address
-        found = {str(n): compare(address, scratch, n, told.rounds) for n in (told.small, told.messages)}
+        found = {str(told.small): compare(address, scratch, told.small, told.rounds)}
+        found[str(told.messages)] = compare(address, scratch, told.messages, told.rounds, told.spark)
         print(json.dumps(found, indent=2))
 
 
