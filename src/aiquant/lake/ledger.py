@@ -41,11 +41,6 @@ Positions = Mapping[tuple[str, int], int]
 """Next offset to read by topic and partition."""
 
 _LOG = ("log_partition", "log_offset")
-_REPEATING = frozenset(
-    {"symbol", "exchange", "source", "conditions", "interval", "period", "adjustment", "language", "kind", "publisher"}
-    | {"log_partition"}
-)
-"""Columns worth a dictionary in a file of one micro-batch."""
 
 
 class Fenced(AiquantError):
@@ -352,6 +347,6 @@ def _writer(table: Table) -> WriterProperties:
         compression_level=1,
         default_column_properties=ColumnProperties(dictionary_enabled=False),
         column_properties={
-            name: ColumnProperties(dictionary_enabled=True) for name in table.schema.names if name in _REPEATING
+            name: ColumnProperties(dictionary_enabled=True) for name in table.schema.names if name in delta.REPEATING
         },
     )
