@@ -51,7 +51,7 @@ def of_files(handle: DeltaTable) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(pa.table(handle.get_add_actions(flatten=True))))
 
 
-def pieces(files: pl.DataFrame, names: list[str], most_rows: int = 1_000_000) -> Iterator[Piece]:
+def pieces(files: pl.DataFrame, names: list[str], most_rows: int) -> Iterator[Piece]:
     """The partitions of ``files`` in ascending order, together up to ``most_rows`` rows a piece (one at least).
 
     Parameters
