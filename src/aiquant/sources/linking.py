@@ -159,8 +159,8 @@ def _company(entry: Any, where: str) -> Company:
 
 
 def _whole(names: Mapping[str, str]) -> re.Pattern[str] | None:
-    """Whole names, the longest first; not inside of another word, a handle or an address."""
-    return re.compile(rf"(?<![\w@#./-])(?:{_either(names)})(?![\w@-]|\.\w)") if names else None
+    """Whole names, the longest first; not inside of another word, a handle, an address or a sum of money."""
+    return re.compile(rf"(?<![\w@#./$€£])(?:{_either(names)})(?![\w@]|\.\w)") if names else None
 
 
 def _either(phrases: Any) -> str:

@@ -79,7 +79,7 @@ def read_actions(
     first, last = calendars.FIRST_SESSION, date(stamper.now.year + 1, 12, 31)
     sessions = calendars.sessions(data.calendar, first, last)
     at = sessions.index_of(days)
-    opens = np.where(at >= 0, sessions.opens[np.maximum(at, 0)], np.datetime64("NaT"))
+    opens = np.where(at >= 0, sessions.opens[np.maximum(at, 0)], np.datetime64("NaT", "D"))
     opened = pl.Series("open", opens.astype("datetime64[us]")).dt.replace_time_zone("UTC")
     frame = frame.with_columns(event_time=pl.coalesce("announced", opened))
     stray = pl.Series("stray", at < 0)

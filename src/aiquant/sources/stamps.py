@@ -171,14 +171,14 @@ class Stamper:
         moments = instant.dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
         at = np.searchsorted(self.sessions.opens, moments, side="left") - 1
         inside = (at >= 0) & (moments <= self.sessions.closes[np.maximum(at, 0)])
-        days = np.where(inside, self.sessions.dates[np.maximum(at, 0)], np.datetime64("NaT"))
+        days = np.where(inside, self.sessions.dates[np.maximum(at, 0)], np.datetime64("NaT", "D"))
         return pl.Series("session", days.astype("datetime64[D]")).cast(pl.Date).fill_null(local)
 
     def _closes_of(self, days: pl.Series) -> pl.Series:
         at = self.sessions.index_of(days.to_numpy().astype("datetime64[D]"))
         if not len(self.sessions):
             return pl.Series("close", [None] * len(days), dtype=pl.Datetime("us", "UTC"))
-        closes = np.where(at >= 0, self.sessions.closes[np.maximum(at, 0)], np.datetime64("NaT"))
+        closes = np.where(at >= 0, self.sessions.closes[np.maximum(at, 0)], np.datetime64("NaT", "D"))
         return pl.Series("close", closes.astype("datetime64[us]")).dt.replace_time_zone("UTC")
 
     def _judged(self, frame: pl.DataFrame) -> pl.DataFrame:
