@@ -209,7 +209,7 @@ def _count(values: pa.ChunkedArray) -> dict[str, int]:
     return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-_OF_ONE_ROW = re.compile(r"'[^']*'|\S+:\d+(?=:)|\b\d{4}-\d\d-\d\d\b|\b\d+\b")
+_OF_ONE_ROW = re.compile(r"'[^']*'|\S+:\d+(?=:)|\b\d[\d.,^+-]*\d|\b\d")
 
 
 def _kinds(reasons: dict[str, int]) -> dict[str, int]:

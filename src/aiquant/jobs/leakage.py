@@ -199,22 +199,34 @@ def _differences(what: str, moment: datetime, whole: pl.DataFrame, cut: pl.DataF
     values = [name for name in whole.columns if name not in KEY]
     if values != [name for name in cut.columns if name not in KEY] and cut.height and whole.height:
         return Comparison(moment, what, whole.height, whole.height, "the columns differ")
-    both = whole.join(cut, on=KEY, how="full", suffix="_cut", coalesce=False)
-    lonely = both.filter(pl.col("symbol").is_null() | pl.col("symbol_cut").is_null())
-    paired = both.filter(pl.col("symbol").is_not_null() & pl.col("symbol_cut").is_not_null())
-    differing, example = lonely.height, None
-    if lonely.height:
-        row = lonely.row(0, named=True)
-        side = "without" if row["symbol"] is None else "with"
-        name, at = row["symbol"] or row["symbol_cut"], row["event_time"] or row["event_time_cut"]
-        example = f"{name} at {at:%Y-%m-%d} is there only {side} the future"
+    lonely, example = 0, None
+    if not whole.select(KEY).equals(cut.select(KEY)):  # as it is, without a copy, where nothing leaks
+        whole, cut, lonely, example = _paired(whole, cut)
+    differing = lonely
     for name in values:
-        unequal = paired.filter(pl.col(name).ne_missing(pl.col(f"{name}_cut")))
-        if unequal.height:
-            differing += unequal.height
-            row = unequal.row(0, named=True)
+        unequal = whole[name].ne_missing(cut[name])
+        if count := int(unequal.sum()):
+            differing += count
+            symbol, at = whole.select(KEY).row(first := int(unequal.arg_max() or 0))
             example = example or (
-                f"{name} of {row['symbol']} at {row['event_time']:%Y-%m-%d} is {row[name]!r} with the future "
-                f"and {row[f'{name}_cut']!r} without it"
+                f"{name} of {symbol} at {at:%Y-%m-%d} is {whole[name][first]!r} with the future "
+                f"and {cut[name][first]!r} without it"
             )
-    return Comparison(moment, what, lonely.height + paired.height * len(values), differing, example)
+    return Comparison(moment, what, lonely + whole.height * len(values), differing, example)
+
+
+def _paired(whole: pl.DataFrame, cut: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int, str | None]:
+    """The rows that both have, in one order; how many only one has, and an example of these."""
+    lonely, example = 0, None
+    for side, rows, other in (("with", whole, cut), ("without", cut, whole)):
+        alone = rows.select(KEY).join(other.select(KEY), on=KEY, how="anti").sort("event_time", "symbol")
+        if alone.height:
+            symbol, at = alone.row(0)
+            lonely += alone.height
+            example = example or f"{symbol} at {at:%Y-%m-%d} is there only {side} the future"
+    return (
+        whole.join(cut.select(KEY), on=KEY, how="semi").sort(KEY),
+        cut.join(whole.select(KEY), on=KEY, how="semi").sort(KEY),
+        lonely,
+        example,
+    )

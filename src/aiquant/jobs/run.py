@@ -63,8 +63,8 @@ def run(
     """Take data in (when a source is named), then do all steps on the bars of the workspace."""
     taken = ingest.bars(workspace, journal, source, path, columns) if source is not None else None
     trained = train.train(workspace, journal)
-    run_id, folder = trained.run_id, trained.folder
-    inputs = trained.inputs
+    run_id, folder, inputs, about = trained.run_id, trained.folder, trained.inputs, trained.manifest["about"]
+    del trained  # its panel and models are on disk; their memory is for the leakage check
     traded = backtest.of_run(workspace, journal, run_id, inputs=inputs)
     verdict = leakage.check(workspace, journal, Pipeline(workspace.settings), inputs)
     write_json(folder / "leakage.json", verdict.to_dict())
@@ -80,7 +80,7 @@ def run(
         evaluated=decided,
         predicted=newest,
         leakage=verdict.to_dict(),
-        about=trained.manifest["about"],
+        about=about,
         stations=journal.stations,
         ingested=taken,
     )

@@ -211,16 +211,33 @@ def write_text(path: Path, text: str) -> None:
         ) from error
 
 
+class _Told(dict[str, Any]):
+    """An object of a JSON file; asked for what it does not hold, it names the file."""
+
+    place = ""
+
+    def __missing__(self, name: str) -> Any:
+        raise DataError(
+            f"{self.place}: holds no {name!r}", "restore the file, or remove its folder and run the step again"
+        )
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that aiquant wrote.
 
     Raises
     ------
     DataError
-        When it is not what was written.
+        When it is not what was written; also later, when a name is asked for that it does not hold.
     """
+
+    def remember(pairs: dict[str, Any]) -> _Told:
+        held = _Told(pairs)
+        held.place = str(path)
+        return held
+
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(path.read_text(encoding="utf-8"), object_hook=remember)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: not readable: {error}", "restore the file, or remove it and run the step again"

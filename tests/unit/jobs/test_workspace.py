@@ -86,3 +86,11 @@ def test_an_unknown_ending_or_a_place_that_cannot_be_written_is_told(tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(Unreachable):
         tables.write(pa.table({"a": [1]}), tmp_path / "file" / "t.csv")
+
+
+def test_a_file_that_lacks_something_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"data": {"bars": {}}}')
+    told = workspace.read_json(tmp_path / "manifest.json")
+    assert told == {"data": {"bars": {}}} and told.get("seed") is None
+    with pytest.raises(DataError, match="manifest.json: holds no 'version'"):
+        told["data"]["bars"]["version"]
