@@ -149,3 +149,14 @@ def test_two_symbols_are_too_few_to_judge_and_the_run_says_so(
     told = aiquant("run", "--path", tmp_path / "two.csv", "-w", tmp_path / "two", "--json")
     assert told.code == 0, told.err
     assert told.json["rank_ic"] is None and told.json["verdict"] == "refused"
+
+
+def test_a_backtest_by_other_costs_is_answered_and_not_kept(done_run: Done, aiquant: Callable[..., Any]) -> None:
+    folder, answer = done_run
+    kept = folder / "runs" / answer.json["run_id"] / "backtest.json"
+    before = kept.read_text()
+    free = aiquant("backtest", "--commission-bps", "0", "--slippage-bps", "0", "-w", folder, "--json")
+    assert free.code == 0 and free.json["kept"] is False
+    assert free.json["figures"]["strategy"]["sharpe"] > answer.json["sharpe_net"]
+    assert kept.read_text() == before
+    assert aiquant("evaluate", "-w", folder, "--json").json["checks"] == answer.json["gate"]["checks"]

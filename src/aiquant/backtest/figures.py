@@ -209,7 +209,7 @@ def turnover(table: pa.Table) -> go.Figure:
     rows = frame(table)
     yearly = len(set(rows["date"].dt.year())) > 10
     by = pl.col("date").dt.truncate("1y" if yearly else "1mo")
-    sums = rows.group_by(by).agg(pl.col("turnover").sum()).sort("date")
+    sums = rows.group_by(by, maintain_order=True).agg(pl.col("turnover").sum()).sort("date")
     figure = blank(
         f"Turnover by {'year' if yearly else 'month'} (one-way, × equity)", height=280, bargap=bar_gap(len(sums))
     )

@@ -16,7 +16,7 @@ from aiquant.errors import DataError, MissingError
 from aiquant.jobs import manifest, tables
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, read, sessions_of
-from aiquant.jobs.workspace import Workspace, write_json
+from aiquant.jobs.workspace import Workspace, read_json, write_json
 from aiquant.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Backtested:
         For the strategy and each baseline the figures of :mod:`aiquant.backtest.statistics`.
     digest
         Digest of the strategy's equity.
+    kept
+        Whether it was kept as the run's own: only a backtest by the rules and costs of the run's manifest is.
     """
 
     figures: dict[str, dict[str, Any]]
@@ -45,6 +47,7 @@ class Backtested:
     run_id: str | None = None
     bankrupt: date | None = None
     out: Path | None = None
+    kept: bool = False
     equity: dict[str, pa.Table] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,35 +58,49 @@ class Backtested:
 def of_run(
     workspace: Workspace, journal: Journal, run_id: str, out: Path | None = None, inputs: Inputs | None = None
 ) -> Backtested:
-    """Trade the out-of-sample forecasts of a run; write weights, fills and equity to the lake.
+    """Trade the out-of-sample forecasts of a run on the data version of its manifest.
+
+    By the rules and costs of the manifest it is the run's own: weights, fills and equity go to the lake, and the gate
+    judges it. By others it is a question of what would have been, which is answered and not kept.
 
     Raises
     ------
     MissingError
         When the run has no forecasts.
     """
-    settings = workspace.settings
     folder = workspace.run_folder(run_id)
+    told = read_json(folder / "manifest.json")
+    own = manifest.settings_of(told)
+    asked = {"portfolio": workspace.settings.portfolio, "backtest": workspace.settings.backtest}
+    settings = own.model_copy(update=asked)
     with journal.station("signals and weights") as station:
-        inputs = inputs or read(workspace.lake, settings)
+        inputs = inputs or read(workspace.lake, own, manifest.versions_of(told))
         weights = weights_of(workspace, settings, run_id)
         station.rows = weights.num_rows
     with journal.station("backtest") as station:
         results = simulate(settings, weights, inputs.newest, inputs.sessions, inputs.actions)
         done = summed_up(results, inputs.sessions, settings)
-        done.run_id = run_id
-        lake = workspace.lake
-        lake.replace(schemas.TARGET_WEIGHTS, weights, {"run_id": run_id})
-        lake.replace(schemas.FILLS, _named(results[STRATEGY].fills, run_id), {"run_id": run_id})
-        lake.replace(schemas.CASH_FLOWS, _named(results[STRATEGY].flows, run_id), {"run_id": run_id})
-        for name, result in results.items():
-            key = run_id if name == STRATEGY else f"{run_id}:{name}"
-            lake.replace(schemas.EQUITY, _named(result.equity, key), {"run_id": key})
+        done.run_id, done.kept = run_id, settings == own
         station.rows = results[STRATEGY].fills.num_rows
         station.note = "fills of the strategy"
-    write_json(folder / "backtest.json", {**_plain(done), "origin": manifest.origin(settings)})
+        if done.kept:
+            _keep(workspace, run_id, weights, results)
+    if done.kept:
+        write_json(folder / "backtest.json", {**_plain(done), "origin": manifest.origin(settings)})
+    else:
+        done.notes.append("by other rules or costs than the run's own: not kept, and not what the gate judges")
     _write_out(done, out)
     return done
+
+
+def _keep(workspace: Workspace, run_id: str, weights: pa.Table, results: dict[str, Result]) -> None:
+    lake = workspace.lake
+    lake.replace(schemas.TARGET_WEIGHTS, weights, {"run_id": run_id})
+    lake.replace(schemas.FILLS, _named(results[STRATEGY].fills, run_id), {"run_id": run_id})
+    lake.replace(schemas.CASH_FLOWS, _named(results[STRATEGY].flows, run_id), {"run_id": run_id})
+    for name, result in results.items():
+        key = run_id if name == STRATEGY else f"{run_id}:{name}"
+        lake.replace(schemas.EQUITY, _named(result.equity, key), {"run_id": key})
 
 
 def of_file(

@@ -103,6 +103,8 @@ def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None 
     ------
     MissingError
         When there are no bars, or the universe that the settings name is not there.
+    DataError
+        When daily bars were taken in by two calendars.
     """
     asked = versions or {
         table.name: lake.version(table) for table in (schemas.BARS, schemas.CORPORATE_ACTIONS, schemas.UNIVERSE)
@@ -114,12 +116,27 @@ def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None 
         raise MissingError(
             f"the lake holds no bar of interval {settings.data.interval}", "take bars in with: aiquant ingest bars"
         )
+    if settings.data.interval.endswith("d"):
+        _demand_one_close(bars, settings.data.calendar)
     actions = members = None
     if asked["corporate_actions"] is not None:
         actions = lake.read(schemas.CORPORATE_ACTIONS, version=asked["corporate_actions"], history=True)
     if settings.data.universe is not None:
         members = _members(lake, settings.data.universe, asked["universe"])
     return Inputs(bars, actions, members, sessions_of(bars, settings.data.calendar), asked)
+
+
+def _demand_one_close(bars: pa.Table, calendar: str) -> None:
+    """A day has one close: two are what a change of calendar between two ingests leaves behind."""
+    closes = pl.DataFrame(bars.select(["symbol", "date", "event_time"])).unique()
+    twice = closes.filter(pl.struct("symbol", "date").is_duplicated()).sort("date", "symbol")
+    if twice.height:
+        symbol, day, _ = twice.row(0)
+        raise DataError(
+            f"the lake holds {twice.height:,} daily bars with two closes for a day, the first of {symbol} on {day}:"
+            f" some were taken in by another calendar than {calendar}",
+            "take all bars into a new workspace, with one data.calendar",
+        )
 
 
 def _members(lake: Lake, name: str, version: int | None) -> pa.Table:
@@ -237,5 +254,13 @@ def describe(inputs: Inputs) -> dict[str, Any]:
         "first": newest["date"].min(),
         "last": newest["date"].max(),
         "closes_only": bool(newest["open"].is_null().all()),
-        "survivorship_free": inputs.universe is not None,
+        "survivorship_free": _members_come_and_go(inputs.universe, newest["date"].max()),
     }
+
+
+def _members_come_and_go(universe: pa.Table | None, last: Any) -> bool:
+    """Whether a membership ended before the last bar: a list that nobody ever left is one of survivors."""
+    if universe is None:
+        return False
+    ends = pl.DataFrame(vintages.newest(universe, schemas.UNIVERSE.key))["member_to"]
+    return bool((ends < last).any())

@@ -42,6 +42,7 @@ def report(
         told = story(workspace, run_id)
         write_text(path, tearsheet.render(told))
         if png is not None:
+            png.mkdir(parents=True, exist_ok=True)
             for name, figure in tearsheet.charts(told).items():
                 figures.to_png(figure, png / f"{name}.png")
         station.note = str(path)
@@ -124,7 +125,7 @@ def _source(name: str, about: dict[str, Any]) -> Source:
     )
 
 
-_UNKNOWN = "not known: no universe with members from–to is set, every symbol with bars counts"
+_UNKNOWN = "not known: no universe whose members come and go is set"
 
 
 def _judgement(folder: Path) -> dict[str, Any]:

@@ -178,5 +178,5 @@ def _save_models(folder: Path, study: Study) -> None:
 def _mean_importance(importances: pa.Table) -> dict[str, float]:
     import polars as pl
 
-    mean = pl.DataFrame(importances).group_by("feature").agg(pl.col("importance").mean())
+    mean = pl.DataFrame(importances).group_by("feature", maintain_order=True).agg(pl.col("importance").mean())
     return dict(mean.sort("importance", "feature", descending=[True, False]).iter_rows())

@@ -15,7 +15,7 @@ from scipy import stats
 from aiquant import calendars
 from aiquant.errors import DataError
 from aiquant.learning import judgement
-from aiquant.schemas import FORECASTS, LABELS
+from aiquant.schemas import FORECASTS, LABELS, conform
 
 FIRST = date(2019, 12, 2)
 
@@ -184,3 +184,29 @@ def test_forecasts_of_two_models_are_not_judged_together() -> None:
         judgement.judge(one.slice(0, 0), labels)
     with pytest.raises(DataError, match="horizon 1 cannot be judged by labels of horizon.s. .3"):
         judgement.judge(one, tables(np.ones((1, 5)), np.ones((1, 5)), horizon=3)[1])
+
+
+def test_the_same_forecasts_are_judged_the_same_every_time() -> None:
+    """To the last bit, however the work is shared among threads: a run is reproduced by comparing these numbers."""
+    rng = np.random.default_rng(3)
+    days = [datetime(2015, 1, 1, 21, tzinfo=UTC) + timedelta(days=d) for d in range(1500)]
+    rows = [(f"S{s:02d}", day) for day in days for s in range(20)]
+    own = {"symbol": [s for s, _ in rows], "date": [d.date() for _, d in rows], "event_time": [d for _, d in rows]}
+    n = len(rows)
+    forecasts = conform(
+        pa.table(
+            {
+                "run_id": ["r"] * n,
+                "model": ["m"] * n,
+                **own,
+                "horizon": [5] * n,
+                "forecast": rng.normal(size=n),
+                "fold": [0] * n,
+            }
+        ),
+        FORECASTS,
+    )
+    ends = {"label_start": own["event_time"], "label_end": own["event_time"]}
+    labels = conform(pa.table({**own, "horizon": [5] * n, **ends, "forward_return": rng.normal(size=n)}), LABELS)
+    told = [judgement.judge(forecasts, labels).to_dict() for _ in range(12)]
+    assert all(other == told[0] for other in told[1:])

@@ -97,7 +97,8 @@ class XGBoost:
         """See :meth:`Forecaster.predict`."""
         check_width(self.name, self.features, X)
         assert self._booster is not None
-        return np.asarray(self._booster.inplace_predict(X), dtype=np.float64)
+        # Of no rows some versions make a matrix.
+        return np.asarray(self._booster.inplace_predict(X), dtype=np.float64).reshape(len(X))
 
     def importance(self) -> dict[str, float]:
         """Total gain of the splits on each feature, as a share of all; empty where no split was worth it."""
