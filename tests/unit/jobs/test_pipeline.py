@@ -14,7 +14,7 @@ import pytest
 from aiquant import schemas, settings
 from aiquant.calendars import sessions
 from aiquant.jobs import backtest, vintages
-from aiquant.jobs.pipeline import Inputs, Pipeline, sessions_of
+from aiquant.jobs.pipeline import Inputs, Pipeline, describe, sessions_of
 
 SETTINGS = settings.load(None, {"learning.min_train_years": "1", "learning.threads": "1"})
 SPLIT_DAY = date(2016, 6, 1)
@@ -135,3 +135,15 @@ def test_without_corrections_nothing_is_computed_twice(bars: pa.Table) -> None:
 
     vintages.point_in_time(bars, compute, "event_time", sessions_of(bars, "XNYS"), lookback=3)
     assert calls == [bars.num_rows]
+
+
+@pytest.mark.parametrize(("left", "free"), [(date(2016, 3, 1), True), (None, False), (date(2019, 1, 2), False)])
+def test_a_universe_that_nobody_left_is_not_called_free_of_survivorship(
+    bars: pa.Table, left: date | None, free: bool
+) -> None:
+    known = datetime(2015, 1, 2, 14, 30, tzinfo=UTC)
+    row = {"universe": "u", "member_from": known.date(), "event_time": known, "known_from": known, "source": "test"}
+    members = [{**row, "symbol": "S000", "member_to": left}, {**row, "symbol": "S001", "member_to": None}]
+    universe = pa.Table.from_pylist(members, schema=schemas.UNIVERSE.schema)
+    assert describe(_inputs(bars, universe=universe))["survivorship_free"] is free
+    assert describe(_inputs(bars))["survivorship_free"] is False
