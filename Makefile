@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help install demo test test-fast lint bench constraints clean kafka drill-ingest
+.PHONY: help install demo test test-fast lint bench reference constraints clean kafka drill-ingest
 help:                ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
@@ -32,8 +32,8 @@ test-fast: install   ## without the slow tests
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow'
 
 lint: install        ## flake8, black, types, import contracts
-	$(BIN)/flake8 src tests benchmarks
-	$(BIN)/black --check --quiet src tests benchmarks
+	$(BIN)/flake8 src tests benchmarks scripts
+	$(BIN)/black --check --quiet src tests benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -45,6 +45,9 @@ kafka: install       ## a Kafka broker for development on 127.0.0.1:9092, until 
 
 drill-ingest: install ## kill -9 over producers, consumers and broker, then count; LONG=1 for 100 rounds, 1M messages
 	@$(BIN)/python scripts/drill_ingest.py $(if $(LONG),--rounds 100 --messages 1000000) $(if $(SEED),--seed $(SEED))
+
+reference: install   ## renew the pages of docs/reference that are made from the code
+	$(BIN)/python scripts/reference.py
 
 constraints: install ## renew constraints.txt from pyproject.toml (no addresses in it)
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
