@@ -43,10 +43,14 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_{user}="{password}";
 log.dirs={data}
 num.partitions=1
 auto.create.topics.enable=false
@@ -60,6 +64,9 @@ broker.heartbeat.interval.ms=500
 group.min.session.timeout.ms=1000
 log.flush.interval.messages=9223372036854775807
 """
+USER, PASSWORD = "developer", "not-a-secret"
+"""Who may come in by the second address, which asks for a name and a password."""
+
 _PORTS = range(20000, 32000)
 """Below the ports that systems hand out to clients: a client that looks for a dead broker must not meet itself."""
 
@@ -86,7 +93,8 @@ class Broker:
         self.address = f"127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._jars = jars()
-        self._controller = _free_port()
+        self._controller, self._sasl = _free_port(), _free_port()
+        self.sasl_address = f"127.0.0.1:{self._sasl}"
 
     def start(self, timeout: float = 90.0) -> None:
         """Start it (again), and return when it answers.
@@ -146,7 +154,16 @@ class Broker:
     def _settings(self) -> Path:
         data, settings = self.folder / "data", self.folder / "kraft.properties"
         data.mkdir(parents=True, exist_ok=True)
-        settings.write_text(_PROPERTIES.format(port=self.port, controller=self._controller, data=data))
+        settings.write_text(
+            _PROPERTIES.format(
+                port=self.port,
+                sasl=self._sasl,
+                controller=self._controller,
+                user=USER,
+                password=PASSWORD,
+                data=data,
+            )
+        )
         settings.with_name("log4j2.properties").write_text(_LOGGING)
         if not (data / "meta.properties").exists():
             cluster = "aiquant-local-broker-1"

@@ -313,6 +313,25 @@ def test_no_broker(space: Workspace, scripts: Callable[[str], ModuleType]) -> No
             act()
 
 
+def test_a_name_and_a_password(space: Workspace, kafka: Any, scripts: Callable[[str], ModuleType]) -> None:
+    module = scripts("kafka")
+    more = {
+        "stream.brokers": kafka.sasl_address,
+        "stream.security": "sasl_plaintext",
+        "stream.mechanism": "PLAIN",
+        "stream.username": module.USER,
+        "stream.timeout_seconds": "4",
+    }
+    told = Workspace(space.root, {**space.overrides, **more, "stream.password": module.PASSWORD})
+    send(told, ticks(0, 10))
+    assert drain(told).rows == 10
+    wrong = Workspace(space.root, {**space.overrides, **more, "stream.password": "wr0ng-one"})
+    for act in (lambda: drain(wrong), lambda: Producer(wrong.settings.stream)):
+        with pytest.raises(Unreachable, match="does not accept our name and password.*developer.*PLAIN") as refused:
+            act()
+        assert "wr0ng-one" not in str(refused.value)
+
+
 def test_tls_against_a_broker_without_it_ends_in_one_line(space: Workspace) -> None:
     more = {"stream.security": "tls", "stream.timeout_seconds": "3"}
     told = Workspace(space.root, {**space.overrides, **more})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,21 +71,26 @@ class Watch:
         """Callback of the client."""
         self._told[error.code()] = error.str()
 
-    def demand(self, list_topics: Callable[..., Any]) -> Any:
-        """The cluster's description, asked through a client's ``list_topics``.
+    def demand(self, client: Any) -> Any:
+        """The cluster's description, asked through a client with ``list_topics`` and ``poll``.
 
         Raises
         ------
         Unreachable
             When no broker answers, or refuses us.
         """
-        try:
-            return list_topics(timeout=self._stream.timeout_seconds)
-        except KafkaException as error:
-            for code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL):
-                if code in self._told:
-                    raise explain(KafkaError(code, self._told[code]), self._stream) from error
-            raise explain(error.args[0], self._stream) from error
+        deadline = time.monotonic() + self._stream.timeout_seconds
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return client.list_topics(timeout=max(0.1, min(1.0, left)))
+            except KafkaException as error:
+                client.poll(0)  # only now the callback hears why
+                for code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL):
+                    if code in self._told:
+                        raise explain(KafkaError(code, self._told[code]), self._stream) from error
+                if left <= 1.0:
+                    raise explain(error.args[0], self._stream) from error
 
 
 def waiting(stream: StreamSettings, note: Callable[[str], None] | None) -> Callable[[KafkaError], None]:

@@ -53,7 +53,7 @@ def init(stream: StreamSettings) -> list[Topic]:
         When no broker answers, or refuses us.
     """
     admin, watch = _admin(stream)
-    there = watch.demand(admin.list_topics).topics
+    there = watch.demand(admin).topics
     wanted = names(stream)
     config = {
         "retention.ms": str(int(stream.retention_hours * 3_600_000)),
@@ -74,7 +74,7 @@ def init(stream: StreamSettings) -> list[Topic]:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise explain(error.args[0], stream, topic) from error
-    there = watch.demand(admin.list_topics).topics
+    there = watch.demand(admin).topics
     return [
         Topic(topic, table, len(there[topic].partitions) if topic in there else stream.partitions, topic in made)
         for table, topic in wanted.items()
@@ -84,7 +84,7 @@ def init(stream: StreamSettings) -> list[Topic]:
 def demand(stream: StreamSettings, wanted: list[str]) -> None:
     """Raise unless brokers answer and have these topics."""
     admin, watch = _admin(stream)
-    there = watch.demand(admin.list_topics).topics
+    there = watch.demand(admin).topics
     for topic in wanted:
         if topic not in there:
             raise explain(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), stream, topic)
