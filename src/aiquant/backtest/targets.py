@@ -111,7 +111,11 @@ def _check_weights(
 
 
 def _check_sums(frame: pl.DataFrame, margin: bool) -> None:
-    sums = frame.group_by("date", maintain_order=True).agg(net=pl.col("weight").sum(), gross=pl.col("weight").abs().sum()).sort("date")
+    sums = (
+        frame.group_by("date", maintain_order=True)
+        .agg(net=pl.col("weight").sum(), gross=pl.col("weight").abs().sum())
+        .sort("date")
+    )
     wild = sums.filter(pl.col("gross") > GROSS_LIMIT * (1 + 1e-9))
     if len(wild):
         raise DataError(

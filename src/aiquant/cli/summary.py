@@ -37,6 +37,8 @@ def strategies(figures: Mapping[str, Mapping[str, Any]]) -> Any:
 
 def forecasts(judgement: Mapping[str, Any]) -> str:
     """Out-of-sample rank IC in one line."""
+    if not judgement["dates"]:
+        return "Out of sample there is no date whose forecasts can be judged."
     return (
         f"Out of sample, {judgement['first']} to {judgement['last']}: rank IC {number(judgement['rank_ic'], digits=4)} "
         f"(t = {number(judgement['rank_ic_t'], digits=2)}, Newey–West, {judgement['dates']:,} dates)"
