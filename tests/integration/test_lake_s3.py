@@ -184,3 +184,14 @@ def test_a_workspace_with_a_bucket(minio: Any, tmp_path: Path, monkeypatch: pyte
     from aiquant.jobs import manifest
 
     assert "aiquant-test-secret" not in json.dumps(manifest.plain(opened.settings))
+
+
+def test_credentials_of_the_environment(lake: Lake, minio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in minio.options.items():
+        monkeypatch.setenv(name, value)
+    bare = Lake(lake.root)
+    assert bare.write("ticks", trades(0, 7)).inserted == 7
+    assert bare.write("ticks", trades(0, 7)).unchanged == 7
+    assert bare.read("ticks", where={"symbol": "A"}).num_rows == 4
+    assert bare.sql("select count(*) as n from ticks").read_all().to_pylist() == [{"n": 7}]
+    assert bare.names() == ["ticks"]

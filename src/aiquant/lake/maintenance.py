@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -191,10 +191,16 @@ def vacuum(
             path for path in set(listed) if path in there and (path in replaced or there[path].modified < young)
         )
         oldest = commits.oldest_readable(place, paths)
+        spared = [v for v in kept if v < oldest and _is_whole(lake, table, v, there)]
         size = sum(there[path].size for path in paths)
         for path in paths if delete else ():
             places.remove(place, path)
-    return Vacuumed(name, tuple(paths), size, oldest, latest, tuple(v for v in kept if v < oldest), delete)
+    return Vacuumed(name, tuple(paths), size, oldest, latest, tuple(spared), delete)
+
+
+def _is_whole(lake: Lake, table: str, version: int, there: Container[str]) -> bool:
+    """Whether all files of a version are there: an erasure may have taken some."""
+    return all(path in there for path in delta.active(lake.demand(table, version)))
 
 
 def tombstones(handle: DeltaTable) -> set[str]:

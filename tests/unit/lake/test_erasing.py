@@ -169,3 +169,11 @@ def test_an_empty_lake_and_no_name(lake: Lake) -> None:
     assert erasing.erase(lake, [A]).posts == 0
     with pytest.raises(UsageError):
         erasing.erase(lake, [])
+
+
+def test_a_vacuum_afterwards_keeps_what_runs_can_still_read(filled: Lake) -> None:
+    before = filled.version("tweets") or 0
+    erasing.erase(filled, [A])
+    done = maintenance.vacuum(filled, "tweets", 0, keep_versions=[1, before], delete=True, force=True)
+    assert done.kept == ()
+    assert filled.read("tweets")["post_id"].to_pylist() == ["2", "4"]
