@@ -194,7 +194,7 @@ def test_all_tables_of_polygon_with_faults_on_the_way(simulator: Simulator) -> N
     today = simulator.clock.now().date()
     told = replace(query(simulator, "polygon"), first=today - timedelta(days=4), last=today - timedelta(days=1))
     simulator.faults.add(*(Fault(kind, times=1, after=n) for n, kind in enumerate(PASSING[:-2])))
-    batches = list(vendor_of(simulator, "polygon", page_size=5000).history("ticks", told))
+    batches = list(vendor_of(simulator, "polygon", page_size=5000, attempts=8).history("ticks", told))
     check_batches(batches, SECRETS)
     check_keys(batches, table_of("ticks"))
     market = simulator.market
