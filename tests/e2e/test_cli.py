@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,3 +196,21 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m aiquant features show alpha158 | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tmp_path)
     assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_option_is_one_json_object_too(aiquant: Aiquant) -> None:
+    answer = aiquant("lake", "ls", "--wrkspace", "x", "--json")
+    assert answer.code == 2 and "No such option" in answer.err
+    assert answer.json["error"]["exit_code"] == 2 and "--wrkspace" in answer.json["error"]["problem"]
+
+
+def test_an_interruption_is_told(tmp_path: Path, prices: Path, aiquant: Aiquant) -> None:
+    assert aiquant("init", tmp_path / "w").code == 0
+    words = [sys.executable, "-m", "aiquant", "run", "--path", str(prices), "-w", str(tmp_path / "w"), "--json"]
+    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while running.poll() is None and not (tmp_path / "w" / "lake" / "bars").exists():
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 130 and err.strip() == "stopped"
+    assert json.loads(out)["error"]["kind"] == "Interrupted"

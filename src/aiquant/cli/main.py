@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -32,7 +32,10 @@ from aiquant.cli import (
     stream,
     train,
 )
-from aiquant.errors import AiquantError, Unreachable
+from aiquant.errors import AiquantError, Unreachable, UsageError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 EPILOG = """\
 Start here: [bold]aiquant demo[/bold]. On your own data: [bold]aiquant init DIR[/bold], then
@@ -91,8 +94,14 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+        _stop_by_hand()
+    except SystemExit as leaving:  # typer leaves by itself after an interruption or a misspelt option
+        if leaving.code == INTERRUPTED:
+            _stop_by_hand()
+        told = getattr(leaving.__context__, "message", None)
+        if leaving.code == UsageError.exit_code and told:
+            _say_as_json("UsageError", told, "see --help", UsageError.exit_code)
+        raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             _stop(_fault(error))
@@ -113,10 +122,20 @@ def _fault(error: Exception) -> AiquantError:
     return AiquantError(problem, f"report it, with the file {stream.name}")
 
 
-def _stop(error: AiquantError) -> None:
+def _say_as_json(kind: str, problem: str, remedy: str, exit_code: int) -> None:
     if "--json" in sys.argv:
-        told = {"kind": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
-        print(json.dumps({"error": {**told, "exit_code": error.exit_code}}, indent=2))
+        told = {"kind": kind, "problem": problem, "remedy": remedy, "exit_code": exit_code}
+        print(json.dumps({"error": told}, indent=2))
+
+
+def _stop_by_hand() -> NoReturn:
+    _say_as_json("Interrupted", "stopped by hand", "run it again: it goes on from what is there", INTERRUPTED)
+    print("stopped", file=sys.stderr)
+    sys.exit(INTERRUPTED)
+
+
+def _stop(error: AiquantError) -> None:
+    _say_as_json(type(error).__name__, error.problem, error.remedy, error.exit_code)
     print(f"error: {error.problem}", file=sys.stderr)
     if error.remedy:
         print(f"  try: {error.remedy}", file=sys.stderr)
