@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import io
 import json
-import random
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,10 +22,9 @@ from typing import Any
 
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
 
-from aiquant.errors import Unreachable, UsageError
-from aiquant.lake import catalogue, commits, delta, faults, maintenance, places, sealing
+from aiquant.errors import UsageError
+from aiquant.lake import catalogue, commits, delta, faults, maintenance, places, rivals, sealing
 from aiquant.lake.store import Lake
 from aiquant.schemas import DEAD_LETTERS, TWEETS
 
@@ -98,23 +95,15 @@ def erase(lake: Lake, pseudonyms: Iterable[str], why: str | None = None) -> Eras
 
 def _delete(lake: Lake, table: str, authors: tuple[str, ...]) -> int:
     """Take the rows out of the newest version; how many they were."""
-    for tries in range(lake.commit_retries + 1):
-        if tries:
-            time.sleep(random.uniform(0, min(1.0, 0.02 * 2**tries)))
+
+    def tried() -> int:
         handle = lake.demand(table)
         key, values = _rows_of(delta.scan(handle), table, authors)
         if not values:
             return 0
-        try:
-            return delta.delete(handle, f"{delta.quoted(key)} IN ({', '.join(delta.literal(v) for v in values)})")
-        except CommitFailedError as error:
-            if not faults.is_conflict(error):
-                raise
-    raise Unreachable(
-        f"table {table} at {lake.place(table)}: other processes wrote it during each of "
-        f"{lake.commit_retries + 1} tries",
-        "run it again when they are done",
-    )
+        return delta.delete(handle, f"{delta.quoted(key)} IN ({', '.join(delta.literal(v) for v in values)})")
+
+    return rivals.retried(lake.commit_retries, table, lake.place(table), tried)
 
 
 def _rows_of(rows: pl.LazyFrame, table: str, authors: tuple[str, ...]) -> tuple[str, list[str]]:

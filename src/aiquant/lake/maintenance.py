@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Collection, Container
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,10 +9,9 @@ from typing import Any
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import CommitFailedError
 
-from aiquant.errors import RefusedError, Unreachable
-from aiquant.lake import catalogue, commits, delta, faults, partitions, places
+from aiquant.errors import RefusedError
+from aiquant.lake import catalogue, commits, delta, faults, partitions, places, rivals
 from aiquant.lake.store import Lake
 from aiquant.schemas import Table
 
@@ -241,9 +238,7 @@ def _small(files: pl.DataFrame, columns: list[str], target_bytes: int) -> pl.Dat
 
 
 def _optimize(lake: Lake, table: str, piece: partitions.Piece, spec: Table | None, target_bytes: int) -> None:
-    for tries in range(lake.commit_retries + 1):
-        if tries:
-            time.sleep(random.uniform(0, min(1.0, 0.02 * 2**tries)))
+    def tried() -> None:
         optimizer = lake.demand(table).optimize
         told: dict[str, Any] = {
             "partition_filters": piece.filters(),
@@ -252,17 +247,9 @@ def _optimize(lake: Lake, table: str, piece: partitions.Piece, spec: Table | Non
             "writer_properties": delta.writer_properties(spec.schema) if spec is not None else None,
             "commit_properties": CommitProperties(custom_metadata=delta.signature()),
         }
-        try:
-            if spec is not None and spec.partition and spec.key[0] == "symbol":
-                optimizer.z_order(["symbol"], **told)
-            else:
-                optimizer.compact(**told)
-            return
-        except CommitFailedError as error:
-            if not faults.is_conflict(error):
-                raise
-    raise Unreachable(
-        f"table {table} at {lake.place(table)}: other processes rewrote {piece} during each of "
-        f"{lake.commit_retries + 1} tries",
-        "run it again when they are done",
-    )
+        if spec is not None and spec.partition and spec.key[0] == "symbol":
+            optimizer.z_order(["symbol"], **told)
+        else:
+            optimizer.compact(**told)
+
+    rivals.retried(lake.commit_retries, table, lake.place(table), tried)

@@ -6,15 +6,12 @@ text as it was: the old key can be thrown away, and plain text is gone, once ``a
 
 from __future__ import annotations
 
-import random
-import time
 from dataclasses import dataclass
 
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
 
-from aiquant.errors import SettingsError, Unreachable
-from aiquant.lake import catalogue, delta, faults, partitions, reading, sealing
+from aiquant.errors import SettingsError
+from aiquant.lake import catalogue, delta, faults, partitions, reading, rivals, sealing
 from aiquant.lake.store import Lake
 from aiquant.schemas import Table
 
@@ -61,25 +58,17 @@ def rotate(lake: Lake, table: str, why: str | None = None) -> Rotated:
 
 def _rewrite(lake: Lake, spec: Table, piece: partitions.Piece) -> int:
     """Rows of the partition, if any of them has to be encrypted anew."""
-    for tries in range(lake.commit_retries + 1):
-        if tries:
-            time.sleep(random.uniform(0, min(1.0, 0.02 * 2**tries)))
+    predicate = " AND ".join(f"{delta.quoted(n)} = '{v}'" for n, v in _named(piece)) or None
+
+    def tried() -> int:
         handle = lake.demand(spec)
         if not _is_due(handle, lake, spec, piece):
             return 0
         rows = delta.scan(handle).filter(piece.condition()).collect(engine="streaming")
-        predicate = " AND ".join(f"{delta.quoted(n)} = '{v}'" for n, v in _named(piece)) or None
-        try:
-            delta.overwrite(handle, reading.to_arrow(rows, spec), predicate)
-            return len(rows)
-        except CommitFailedError as error:
-            if not faults.is_conflict(error):
-                raise
-    raise Unreachable(
-        f"table {spec.name} at {lake.place(spec)}: other processes wrote it during each of "
-        f"{lake.commit_retries + 1} tries",
-        "run it again when they are done",
-    )
+        delta.overwrite(handle, reading.to_arrow(rows, spec), predicate)
+        return len(rows)
+
+    return rivals.retried(lake.commit_retries, spec.name, lake.place(spec), tried)
 
 
 def _named(piece: partitions.Piece) -> list[tuple[str, object]]:

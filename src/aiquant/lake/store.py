@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +12,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
 
-from aiquant.errors import DataError, MissingError, Unreachable, UsageError
-from aiquant.lake import catalogue, changes, delta, faults, panics, places, reading, sealing
+from aiquant.errors import DataError, MissingError, UsageError
+from aiquant.lake import catalogue, changes, delta, faults, panics, places, reading, rivals, sealing
 from aiquant.lake.access import AccessLog
 from aiquant.lake.catalogue import TableInfo
 from aiquant.lake.places import Place
@@ -392,18 +389,12 @@ class Lake:
         place = self.place(spec)
         schema = _arrow(batch.clear(), spec).schema
         size = int(batch.estimated_size())
-        for tries in range(self.commit_retries + 1):
-            if tries:
-                time.sleep(random.uniform(0, min(1.0, 0.02 * 2**tries)))
-            try:
-                with self._told(spec.name), panics.hushed_when_tight(place, size):
-                    return attempt(delta.open_table(place, spec.name) or delta.create(place, spec, schema))
-            except CommitFailedError:
-                continue
-        raise Unreachable(
-            f"table {spec.name} at {place}: other processes wrote it during each of {self.commit_retries + 1} tries",
-            "run it again when they are done, or raise lake.commit_retries",
-        )
+
+        def tried() -> Written:
+            with self._told(spec.name), panics.hushed_when_tight(place, size):
+                return attempt(delta.open_table(place, spec.name) or delta.create(place, spec, schema))
+
+        return rivals.retried(self.commit_retries, spec.name, place, tried)
 
     @contextmanager
     def _told(self, name: str) -> Iterator[None]:
