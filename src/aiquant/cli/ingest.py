@@ -45,7 +45,7 @@ ColumnOption = Annotated[
 
 
 @app.command(
-    epilog="Examples: aiquant ingest bars --source files --path prices.csv --column close=px_last; "
+    epilog="Example: aiquant ingest bars --source files --path prices.csv --column close=px_last; "
     "aiquant ingest bars --source polygon --symbols AAPL,MSFT --from 2020-01-01",
 )
 def bars(
