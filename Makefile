@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TESTED := $(VENV)/.installed-for-tests
 # A machine may forbid bytecode files: then every start would compile every library anew.
 unexport PYTHONDONTWRITEBYTECODE
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help install demo test test-fast lint bench reference constraints clean kafka drill-ingest
+.PHONY: help install demo test test-fast lint bench reference constraints clean minio kafka drill-ingest
 help:                ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
@@ -22,10 +23,14 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(TESTED): $(STAMP)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev,spark]'
+	@touch $@
+
 demo: install        ## the whole way on real prices: no key, no network, no server
 	$(BIN)/aiquant demo
 
-test: install lint   ## everything that CI runs
+test: lint $(TESTED)  ## everything that CI runs
 	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: install   ## without the slow tests
@@ -39,6 +44,9 @@ lint: install        ## flake8, black, types, import contracts
 
 bench: install       ## the benchmarks, ours beside the peers'
 	$(BIN)/python -m benchmarks.run
+
+minio:               ## build the object store of the S3 tests, once (Go; minutes)
+	$(PYTHON) scripts/minio.py --build
 
 kafka: install       ## a Kafka broker for development on 127.0.0.1:9092, until Ctrl-C (Java 17, Maven)
 	@$(BIN)/python scripts/kafka.py $(if $(PORT),--port $(PORT)) $(if $(DATA),--data $(DATA))

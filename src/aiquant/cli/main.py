@@ -58,7 +58,7 @@ for module in (demo, init, run, train, predict, backtest, report, evaluate, repr
 for name, group, text in (
     ("ingest", ingest.app, "Take data into the lake."),
     ("features", features.app, "Compute features, and look at their definitions."),
-    ("lake", lake.app, "Look into the tables."),
+    ("lake", lake.app, "Look into the tables, and keep them in order."),
     ("stream", stream.app, "Live data through Kafka into the lake."),
     ("check", check.app, "Checks that try to prove a result wrong."),
     ("models", models.app, "Registered models."),
