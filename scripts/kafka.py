@@ -262,7 +262,7 @@ def main() -> int:
             print(f"error: {error}", file=sys.stderr)
             return 3
         print(f"Kafka {VERSION} answers on {broker.address}; Ctrl-C ends it", flush=True)
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             broker.wait()
         except KeyboardInterrupt:
