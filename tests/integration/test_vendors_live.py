@@ -187,6 +187,7 @@ def test_trades_and_minute_bars_share_the_one_connection(simulator: Simulator) -
     assert (bar["open"], bar["close"], bar["volume"]) == (minutes.open[k], minutes.close[k], minutes.volume[k])
 
 
+@pytest.mark.slow
 def test_x_stream_dies_and_the_search_fills_its_gap(simulator: Simulator, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     simulator.clock.speed = 3000.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import errno
 import json
@@ -136,10 +137,15 @@ class Simulator:
         self.websocket_port = next(iter(socket.sockets)).getsockname()[1]
         self._ready.set()
         await self._done.wait()
-        socket.close()
         http.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        socket.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(socket.wait_closed(), 2)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
             task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0.01)  # aborted connections are closed by the next turn of the loop
 
     async def _answer(self, request: Request) -> Response:
         self.requests.append((request.method, request.path, request.query))
