@@ -68,6 +68,8 @@ def of_run(
     MissingError
         When the run has no forecasts.
     """
+    if out is not None:
+        tables.writer_of(out)
     folder = workspace.run_folder(run_id)
     told = read_json(folder / "manifest.json")
     own = manifest.settings_of(told)
@@ -120,6 +122,8 @@ def of_file(
     """
     from aiquant.sources import files
 
+    if out is not None:
+        tables.writer_of(out)
     with journal.station("read") as station:
         told = files.read_weights(weights)
         rows, sessions, actions = _bars(settings, journal, bars, workspace)

@@ -47,6 +47,8 @@ def build(workspace: Workspace, journal: Journal, out: Path | None = None) -> Bu
     """Compute the feature set that the settings name for all bars; write it to the lake, and to ``out`` if given."""
     pipeline = Pipeline(workspace.settings)
     pipeline.check()
+    if out is not None:
+        tables.writer_of(out)
     inputs = read(workspace.lake, workspace.settings)
     rows = _compute(workspace, journal, pipeline, inputs)
     if out is not None:

@@ -51,6 +51,8 @@ def predict(
     """
     from aiquant.learning import forecasters, training
 
+    if out is not None:
+        tables.writer_of(out)
     folder = workspace.run_folder(run_id)
     told = read_json(folder / "manifest.json")
     pipeline = Pipeline(manifest.settings_of(told))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiquant.errors import DataError
 from aiquant.jobs.workspace import Workspace, read_json
 
 
@@ -28,6 +29,13 @@ def list_runs(workspace: Workspace) -> list[RunLine]:
 
 
 def _line(folder: Path) -> RunLine:
+    try:
+        return _read(folder)
+    except (DataError, KeyError, TypeError):  # one damaged run must not hide the others
+        return RunLine(folder.name, "", None, None, None, None, "damaged: a file of the run is not readable")
+
+
+def _read(folder: Path) -> RunLine:
     told = read_json(folder / "manifest.json")
     traded, verdict = _optional(folder / "backtest.json"), _optional(folder / "verdict.json")
     return RunLine(

@@ -23,9 +23,7 @@ def write(rows: pa.Table, path: Path) -> None:
     Unreachable
         When the folder cannot be written, or the disk is full.
     """
-    writer = _writers().get(path.suffix.lower())
-    if writer is None:
-        raise UsageError(f"{path}: the ending {path.suffix!r} is not known", "use .parquet, .csv or .arrow")
+    writer = writer_of(path)
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +36,20 @@ def write(rows: pa.Table, path: Path) -> None:
         raise Unreachable(
             f"{path}: cannot be written: {error.strerror or error}", "make room, or name another folder"
         ) from error
+
+
+def writer_of(path: Path) -> Callable[[pa.Table, Path], None]:
+    """What writes the form that the ending says; asked before long work as well, so that it is not done in vain.
+
+    Raises
+    ------
+    UsageError
+        When the ending is none of those of :func:`write`.
+    """
+    writer = _writers().get(path.suffix.lower())
+    if writer is None:
+        raise UsageError(f"{path}: the ending {path.suffix!r} is not known", "use .parquet, .csv or .arrow")
+    return writer
 
 
 def _writers() -> dict[str, Callable[[pa.Table, Path], None]]:
