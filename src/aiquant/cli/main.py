@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import json
 import os
 import sys
+import threading
 from typing import Annotated, NoReturn
 
 import typer
@@ -86,6 +88,7 @@ def _main(
 def main() -> None:
     """Run the command line; never shows a traceback for a mistake of the user's."""
     _quieten()
+    sys.unraisablehook = _unraisable
     try:
         app()
     except AiquantError as error:
@@ -126,6 +129,15 @@ def _say_as_json(kind: str, problem: str, remedy: str, exit_code: int) -> None:
     if "--json" in sys.argv:
         told = {"kind": kind, "problem": problem, "remedy": remedy, "exit_code": exit_code}
         print(json.dumps({"error": told}, indent=2))
+
+
+def _unraisable(told: sys.UnraisableHookArgs) -> None:
+    """An interruption that falls into a callback of the interpreter's is not lost there, and not told twice."""
+    if isinstance(told.exc_value, KeyboardInterrupt):
+        # A moment later and from another thread: raised at once it would end in this very hook.
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(told)
 
 
 def _stop_by_hand() -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aiquant.cli import options
-from aiquant.cli.options import SetOption
+from aiquant.cli.console import Console
+from aiquant.cli.options import JsonOption, SetOption
 
 if TYPE_CHECKING:
     from aiquant.sources.simulator.server import Simulator
@@ -30,6 +32,7 @@ def simulate(
         datetime | None, typer.Option(help="Simulated present (UTC); default: the open of the last session.")
     ] = None,
     told: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve a seeded market with news and posts in the wire formats of Massive, NewsAPI and X, on loopback."""
     from aiquant import settings
@@ -41,6 +44,11 @@ def simulate(
         signal.signal(number, lambda *_: stop.set())
 
     def started(simulator: Simulator) -> None:
+        if as_json:
+            symbols = [company.symbol for company in simulator.market.companies]
+            Console(as_json).answer({"environment": job.environment(simulator), "symbols": symbols})
+            sys.stdout.flush()
+            return
         print(f"# {len(simulator.market.companies)} companies; it is {simulator.clock.now():%Y-%m-%d %H:%M} UTC there.")
         print("# symbols:", ",".join(company.symbol for company in simulator.market.companies[:10]))
         print("# in another shell:")
@@ -50,7 +58,8 @@ def simulate(
 
     begin = start.replace(tzinfo=UTC) if start is not None and start.tzinfo is None else start
     served = job.simulate(settings.load(None, overrides), stop, tuple(fault or ()), begin, started)
-    print(f"# {served:,} requests answered.")
+    if not as_json:
+        print(f"# {served:,} requests answered.")
 
 
 def register(app: typer.Typer) -> None:
