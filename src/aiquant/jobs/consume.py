@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from aiquant.lake.ledger import Appended
     from aiquant.settings import StreamSettings
     from aiquant.streams.consumer import Consumer, Place, Polled
+    from aiquant.streams.envelope import Decoded
     from aiquant.streams.metrics import Metrics
     from aiquant.streams.producer import Producer
 
@@ -123,6 +125,10 @@ def _few_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
+UNDER_WAY = 2
+"""Polls that are decoded and stored while the next one runs."""
+
+
 @dataclass(frozen=True)
 class _Outcome:
     """What became of a batch; ``appended`` is None when it was fenced off."""
@@ -134,10 +140,11 @@ class _Outcome:
 
 
 class _Writer:
-    """Decodes and stores one poll's batches in a thread of its own, while the next poll runs.
+    """Decodes in one thread and stores in another, while the next poll runs in a third.
 
-    At most one is under way: ``put`` waits for the one before, so memory stays bounded and Kafka is not asked for more
-    than is stored. Whenever positions are asked for, what is under way is finished first.
+    At most :data:`UNDER_WAY` polls are under way: ``put`` waits for the oldest, so memory stays bounded and Kafka is
+    not asked for more than is stored. They are stored in their order; one behind a batch that was refused is refused as
+    well, because it does not begin where the table stands. Whenever positions are asked for, all are finished first.
     """
 
     def __init__(self, workspace: Workspace, tables: dict[str, str], reader: str, metrics: Metrics) -> None:
@@ -145,15 +152,17 @@ class _Writer:
 
         self._tables, self._metrics = tables, metrics
         self._ledgers = {topic: Ledger(workspace.lake, table, reader) for topic, table in tables.items()}
+        self._decoder = ThreadPoolExecutor(1, "aiquant-decoder")
         self._thread = ThreadPoolExecutor(1, "aiquant-lake-writer")
-        self._running: Future[list[_Outcome]] | None = None
+        self._running: deque[Future[list[_Outcome]]] = deque()
         self._outcomes: list[_Outcome] = []
 
     def put(self, batches: list[Polled]) -> None:
         """Store these once the ones before are stored."""
-        self._finish()
+        self._finish(UNDER_WAY - 1)
         if batches:
-            self._running = self._thread.submit(lambda: [self._store(polled) for polled in batches])
+            decoded = [(polled, self._decoder.submit(self._decode, polled)) for polled in batches]
+            self._running.append(self._thread.submit(lambda: [self._store(*each) for each in decoded]))
 
     def outcomes(self, wait: bool = False) -> list[_Outcome]:
         """What became of batches since the last call."""
@@ -173,20 +182,25 @@ class _Writer:
 
     def close(self) -> None:
         """Finish what is under way."""
+        self._decoder.shutdown(wait=True)
         self._thread.shutdown(wait=True)
 
-    def _finish(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            self._outcomes += running.result()
+    def _finish(self, leave: int = 0) -> None:
+        while len(self._running) > leave:
+            self._outcomes += self._running.popleft().result()
 
-    def _store(self, polled: Polled) -> _Outcome:
-        from aiquant.lake.ledger import Fenced
+    def _decode(self, polled: Polled) -> Decoded:
         from aiquant.streams import envelope
 
+        table = self._tables[polled.topic]
+        return envelope.decode(table, polled.values, polled.partitions, polled.offsets, polled.topic)
+
+    def _store(self, polled: Polled, decoding: Future[Decoded]) -> _Outcome:
+        from aiquant.lake.ledger import Fenced
+
         topic, table = polled.topic, self._tables[polled.topic]
+        decoded = decoding.result()
         with self._metrics.seconds.labels(topic).time():
-            decoded = envelope.decode(table, polled.values, polled.partitions, polled.offsets, topic)
             try:
                 appended = self._ledgers[topic].append(decoded.rows, decoded.letters, polled.begun, polled.positions)
             except Fenced:

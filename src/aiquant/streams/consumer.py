@@ -118,7 +118,7 @@ class Consumer:
         deadline = time.monotonic() + self._stream.batch_seconds
         while gathered.count < self._stream.batch_rows and not (stop is not None and stop.is_set()):
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or (drain and not gathered.count and self.at_end()):
                 break
             wanted = min(self._stream.batch_rows - gathered.count, _GULP)
             got = self._client.consume(wanted, timeout=min(left, _TICK))

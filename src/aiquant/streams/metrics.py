@@ -31,7 +31,9 @@ class Metrics:
         self.duplicates = Counter(f"{name}_duplicates", "Rows that were there.", ["topic"], registry=self.registry)
         self.letters = Counter(f"{name}_dead_letters", "Messages set aside.", ["topic"], registry=self.registry)
         self.fenced = Counter(f"{name}_fenced", "Batches thrown away for a rival's.", ["topic"], registry=self.registry)
-        self.seconds = Histogram(f"{name}_batch_seconds", "From poll to commit.", ["topic"], registry=self.registry)
+        self.seconds = Histogram(
+            f"{name}_batch_seconds", "Storing a batch, keys checked.", ["topic"], registry=self.registry
+        )
         self.lag = Gauge(f"{name}_lag", "Messages that wait.", ["topic", "partition"], registry=self.registry)
         if port is not None:
             try:
