@@ -367,36 +367,32 @@ def resolve(workspace: Path | None = None, overrides: dict[str, str] | None = No
     secrets = os.environ.get(SECRETS_DIR_VARIABLE, DEFAULT_SECRETS_DIR)
     seen: dict[str, dict[str, Any]] = {}
 
-    class Loaded(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            sources: dict[str, PydanticBaseSettingsSource] = {
-                "command line": init_settings,
-                "environment": env_settings,
-                "secrets folder": NestedSecretsSettingsSource(
-                    file_secret_settings,
-                    secrets_dir=secrets,
-                    secrets_dir_missing="ok",
-                    secrets_prefix="",
-                    secrets_nested_delimiter="__",
-                ),
-            }
-            if file is not None and file.is_file():
-                sources[FILE_NAME] = TomlConfigSettingsSource(settings_cls, toml_file=file)
-            for origin, source in sources.items():
-                seen[origin] = source()
-            _refuse_secrets_in_file(seen.get(FILE_NAME, {}))
-            return tuple(sources.values())
+    def choose(
+        read: type[BaseSettings],
+        init: PydanticBaseSettingsSource,
+        environment: PydanticBaseSettingsSource,
+        secret_files: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources: dict[str, PydanticBaseSettingsSource] = {
+            "command line": init,
+            "environment": environment,
+            "secrets folder": NestedSecretsSettingsSource(
+                secret_files,
+                secrets_dir=secrets,
+                secrets_dir_missing="ok",
+                secrets_prefix="",
+                secrets_nested_delimiter="__",
+            ),
+        }
+        if file is not None and file.is_file():
+            sources[FILE_NAME] = TomlConfigSettingsSource(read, toml_file=file)
+        for origin, source in sources.items():
+            seen[origin] = source()
+        _refuse_secrets_in_file(seen.get(FILE_NAME, {}))
+        return tuple(sources.values())
 
     try:
-        settings = Settings.model_construct(**dict(Loaded(**told)))
+        settings = Settings.model_construct(**dict(_reading(choose)(**told)))
     except ValidationError as error:
         raise _explain(error, seen) from error
     except (OSError, ValueError) as error:  # unreadable, not TOML, or an environment value that is not JSON
@@ -412,8 +408,19 @@ def from_values(values: dict[str, Any]) -> Settings:
     SettingsError
         When a value is unknown or does not fit.
     """
+    try:
+        return Settings.model_construct(**dict(_reading(lambda read, init, *others: (init,))(**values)))
+    except ValidationError as error:
+        raise _explain(error, {}) from error
 
-    class Told(Settings):
+
+def _reading(choose: Callable[..., tuple[PydanticBaseSettingsSource, ...]]) -> type[Settings]:
+    """Settings that are read from the sources that ``choose`` gives, the first that has a value wins.
+
+    ``choose`` is called with the class that is read, and its sources of arguments, environment and secret files.
+    """
+
+    class Read(Settings):
         @classmethod
         def settings_customise_sources(
             cls,
@@ -423,12 +430,9 @@ def from_values(values: dict[str, Any]) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (init_settings,)
+            return choose(settings_cls, init_settings, env_settings, file_secret_settings)
 
-    try:
-        return Settings.model_construct(**dict(Told(**values)))
-    except ValidationError as error:
-        raise _explain(error, {}) from error
+    return Read
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from aiquant.backtest.story import FoldSpans, Source, Station, Story, Track
 from aiquant.errors import MissingError
 from aiquant.jobs.backtest import BASELINES, STRATEGY
 from aiquant.jobs.journal import Journal
-from aiquant.jobs.workspace import Workspace, read_json, write_json, write_text
+from aiquant.jobs.workspace import Workspace, read_json, read_optional, write_json, write_text
 
 SURVIVORS = "survivors only: symbols that vanished are not in it, so results look better than life"
 
@@ -59,7 +59,7 @@ def story(workspace: Workspace, run_id: str) -> Story:
     folds = read_json(folder / "folds.json")
     about = told["about"]
     learning = told["settings"]["learning.model"]
-    stations = read_json(folder / "stations.json") if (folder / "stations.json").is_file() else {"stations": []}
+    stations = read_optional(folder / "stations.json") or {"stations": []}
     return Story(
         title=f"{told['settings']['name']}: {learning} on {about['symbols']} symbols",
         run_id=run_id,
@@ -68,8 +68,8 @@ def story(workspace: Workspace, run_id: str) -> Story:
         description=_description(told),
         sources=[_source(name, about) for name in about["sources"]],
         judgement=_judgement(folder),
-        verdict=_optional(folder / "verdict.json"),
-        leakage=_leakage(_optional(folder / "leakage.json")),
+        verdict=read_optional(folder / "verdict.json"),
+        leakage=_leakage(read_optional(folder / "leakage.json")),
         conventions=traded["conventions"],
         stations=[Station(s["name"], s["rows"], s["seconds"]) for s in stations["stations"]],
         folds=[_spans(fold) for fold in folds["folds"]],
@@ -165,7 +165,3 @@ def _spans(fold: dict[str, Any]) -> FoldSpans:
 
 def _day(text: str) -> date:
     return datetime.fromisoformat(text).date()
-
-
-def _optional(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.is_file() else None

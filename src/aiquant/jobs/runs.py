@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aiquant.errors import DataError
-from aiquant.jobs.workspace import Workspace, read_json
+from aiquant.jobs.workspace import Workspace, read_json, read_optional
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def _line(folder: Path) -> RunLine:
 
 def _read(folder: Path) -> RunLine:
     told = read_json(folder / "manifest.json")
-    traded, verdict = _optional(folder / "backtest.json"), _optional(folder / "verdict.json")
+    traded, verdict = read_optional(folder / "backtest.json"), read_optional(folder / "verdict.json")
     return RunLine(
         run_id=told["run_id"],
         created=told["created"],
@@ -47,7 +46,3 @@ def _read(folder: Path) -> RunLine:
         sharpe_net=traded["figures"]["strategy"]["sharpe"] if traded else None,
         verdict=verdict["verdict"] if verdict else None,
     )
-
-
-def _optional(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.is_file() else None

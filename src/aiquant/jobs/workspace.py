@@ -245,3 +245,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise DataError(f"{path}: not a JSON object", "restore the file, or remove it and run the step again")
     return told
+
+
+def read_optional(path: Path) -> dict[str, Any] | None:
+    """As :func:`read_json`; None where there is no such file."""
+    return read_json(path) if path.is_file() else None
