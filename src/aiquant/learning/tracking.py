@@ -368,7 +368,7 @@ def _log_model(tracking: Tracking, name: str, record: Record) -> None:
             loader_module="aiquant.learning.flavour",
             data_path=str(data),
             mlflow_model=Model(model_id=logged.model_id, run_id=name),
-            signature=infer_signature(example, pd.Series([0.0] * len(example), name="forecast")),
+            signature=infer_signature(example, pd.DataFrame({"forecast": [0.0] * len(example)})),
             input_example=example,
             pip_requirements=_requirements(header),
             metadata={"digest": digest, "forecaster": header.forecaster},

@@ -1,0 +1,80 @@
+"""Settings of research: features, labels, learning, judgement and where runs are tracked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from aiquant.settings.base import Section
+
+
+class FeatureSettings(Section):
+    """Which features a model sees."""
+
+    set: str = Field("core", description="Name of the feature set: see `aiquant features list`.")
+    qlib_compat: bool = Field(False, description="Keep Qlib's own edge cases (IdxMax with NaN, flat thresholds).")
+
+
+class LabelSettings(Section):
+    """What a model is asked to forecast."""
+
+    horizon: int = Field(5, ge=1, le=260, description="Bars that a position is held.")
+    target: Literal["rank", "return", "excess"] = Field(
+        "rank", description="rank: rank within the date, −0.5 to 0.5; excess: return less the date's mean."
+    )
+
+
+class LearningSettings(Section):
+    """How forecasts are made out of sample."""
+
+    model: str = Field("xgboost", description="Forecaster: xgboost, ridge, momentum, zero or a plug-in.")
+    first_test: int | None = Field(None, description="First year that is forecast; default: after min_train_years.")
+    last_test: int | None = Field(None, description="Last year that is forecast; default: the last with data.")
+    min_train_years: int = Field(3, ge=1, description="Years of history before the first forecast.")
+    train_years: int | None = Field(None, ge=1, description="Length of a rolling training window; default: expanding.")
+    embargo: int = Field(5, ge=0, description="Sessions left out between training labels and a test window.")
+    seed: int = Field(7, ge=0, description="Seed of all random choices.")
+    threads: int = Field(0, ge=0, description="Threads of training; 0 takes all cores.")
+
+
+class XGBoostSettings(Section):
+    """Parameters of the gradient boosted trees (names as in the library)."""
+
+    n_estimators: int = Field(100, ge=1)
+    max_depth: int = Field(4, ge=1, le=16)
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    subsample: float = Field(0.7, gt=0, le=1)
+    colsample_bytree: float = Field(0.7, gt=0, le=1)
+    min_child_weight: float = Field(100.0, ge=0)
+    reg_lambda: float = Field(1.0, ge=0)
+    max_bin: int = Field(64, ge=2)
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+class GateSettings(Section):
+    """What a model has to show before it is promoted."""
+
+    min_rank_ic_t: float = Field(2.0, description="t-statistic (Newey–West) of the out-of-sample rank IC.")
+    min_sharpe_net: float = Field(0.0, description="Sharpe ratio net of costs must exceed this.")
+    min_sharpe_probability: float = Field(0.95, ge=0, lt=1, description="Probability that the true Sharpe exceeds 0.")
+    min_sessions: int = Field(500, ge=1, description="Out-of-sample sessions.")
+    min_breadth: int = Field(10, ge=2, description="Median number of symbols a date.")
+    require_leakage_check: bool = Field(True, description="A run that was not checked for leaks is not promoted.")
+
+
+class LeakageSettings(Section):
+    """How hard `check leakage` looks."""
+
+    cuts: int = Field(3, ge=1, description="Random times at which history is cut.")
+
+
+class TrackingSettings(Section):
+    """MLflow."""
+
+    uri: str | None = Field(None, description="Tracking server; default: mlflow.db (SQLite) in the workspace.")
+    experiment: str = Field("aiquant", description="Name of the experiment.")
+    model_name: str = Field("aiquant", description="Name of the registered model.")
+    token: SecretStr | None = Field(
+        None, description="Bearer token of the tracking server (environment or secrets only)."
+    )
