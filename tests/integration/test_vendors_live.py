@@ -247,7 +247,7 @@ def test_news_polling_gives_each_article_once(simulator: Simulator) -> None:
     vendor._now = simulator.clock.now
     start = int(simulator.market.opens_ns[-60])  # weeks ago: the market goes on while the test listens
     simulator.clock.set(datetime.fromtimestamp(start / 1e9, UTC))
-    simulator.clock.speed = 30_000.0
+    simulator.clock.speed = 3000.0
     stop = threading.Event()
     enough = lambda got: len(got) > 12 and sum(b.rows.num_rows for b in got) > 5  # noqa: E731
     got = listen(vendor.live("news", Query(text="shares"), stop), stop, enough)
