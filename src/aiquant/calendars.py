@@ -17,6 +17,12 @@ from aiquant.errors import DataError, SettingsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+AFTER_CLOSE = frozenset(
+    ("XETR", "XFRA", "XLON", "XDUB", "XPAR", "XAMS", "XBRU", "XLIS", "XMIL", "XMAD", "XWBO", "XHKG", "XASX")
+)
+"""Exchanges whose sessions, by the calendar, end with continuous trading: the closing auction follows."""
+_AUCTION_US = 5 * 3_600_000_000
+
 FIRST_SESSION = date(1980, 1, 1)  # exchange_calendars looks back 20 years unless told otherwise
 
 
@@ -41,6 +47,15 @@ class Sessions:
     opens: NDArray[np.datetime64]
     closes: NDArray[np.datetime64]
     per_year: float
+
+    @property
+    def after_close(self) -> int:
+        """Microseconds after each close in which bars still belong to the session; 0 where none do.
+
+        Five hours on exchanges whose closing auction lies behind the calendar's close, which is also where their
+        vendors put trades that were reported in the evening.
+        """
+        return _AUCTION_US if self.calendar in AFTER_CLOSE else 0
 
     def __len__(self) -> int:
         return len(self.dates)

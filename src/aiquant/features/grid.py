@@ -7,6 +7,7 @@ values. For daily bars a slot is a session; for intraday bars it is one interval
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MINUTES = {"m": 1, "h": 60}
+_US = np.timedelta64(1, "us")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,77 @@ class Slots:
 
     opens: NDArray[np.datetime64]
     closes: NDArray[np.datetime64]
+
+
+NO_SESSION, OUTSIDE = -1, -2
+"""In the place of a slot: the day is no session; the bar closes outside of the session's trading hours."""
+
+
+class Axis:
+    """Where bars of one interval stand on the calendar.
+
+    A daily bar stands in the slot of its session. An intraday bar stands in the slot of its session's trading hours in
+    which it closes. Where trading goes on after the calendar's close (:attr:`aiquant.calendars.Sessions.after_close`:
+    the closing auctions of European exchanges), each session has one more slot behind its last one for what closes
+    then.
+
+    Parameters
+    ----------
+    sessions
+        The sessions that are numbered.
+    interval
+        ``1d``, ``1m``, ``5m``, ``1h`` …
+    """
+
+    def __init__(self, sessions: Sessions, interval: str) -> None:
+        self.sessions = sessions
+        self.interval = interval
+        self.daily = interval.endswith("d")
+        if self.daily:
+            self.first: NDArray[np.int64] = np.arange(len(sessions) + 1)
+            return
+        self._step = np.timedelta64(int(interval[:-1]) * _MINUTES[interval[-1]], "m")
+        length = ((sessions.closes - sessions.opens) / _US).astype(np.int64)
+        self._regular = -(-length // int(self._step / _US))
+        more = 1 if sessions.after_close else 0
+        self.first = np.concatenate([[0], np.cumsum(self._regular + more)]).astype(np.int64)
+
+    def place(self, date: NDArray[np.datetime64], moment: NDArray[np.datetime64]) -> NDArray[np.int64]:
+        """Slot of each bar; :data:`NO_SESSION` or :data:`OUTSIDE` where it has none.
+
+        Parameters
+        ----------
+        date
+            ``datetime64[D]``, (bars,).
+        moment
+            ``datetime64[us]``, (bars,), UTC: when each bar closed.
+        """
+        day = self.sessions.index_of(date)
+        if self.daily or not len(self.sessions):
+            return day
+        close = self.sessions.closes[day]
+        since = ((moment.astype("datetime64[us]") - self.sessions.opens[day]) / _US).astype(np.int64)
+        within = -(-since // int(self._step / _US)) - 1  # a bar closes at the end of its slot
+        regular = self._regular[day]
+        late = (within >= regular) & (moment <= close + np.timedelta64(self.sessions.after_close, "us"))
+        within = np.where(late, regular, within)
+        inside = late | ((within >= 0) & (within < regular))
+        slot: NDArray[np.int64] = np.where(day < 0, NO_SESSION, np.where(inside, self.first[day] + within, OUTSIDE))
+        return slot
+
+    @cached_property
+    def slots(self) -> Slots:
+        """Where the slots begin and end."""
+        sessions = self.sessions
+        if self.daily:
+            return Slots(sessions.opens, sessions.closes)
+        of_session = np.repeat(np.arange(len(sessions)), np.diff(self.first))
+        place = np.arange(self.first[-1]) - self.first[of_session]
+        close = sessions.closes[of_session]
+        opens = np.minimum(sessions.opens[of_session] + place * self._step, close)
+        late = place == self._regular[of_session]
+        end = close + np.timedelta64(sessions.after_close, "us")
+        return Slots(opens, np.where(late, end, np.minimum(opens + self._step, close)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +190,8 @@ def build(bars: pa.Table, sessions: Sessions) -> Grid:
     frame = frame.with_columns(pl.lit(None, pl.Float64).alias(f) for f in FIELDS if f not in frame.columns)
     if not _in_order(frame):
         frame = frame.sort("symbol", "event_time")
-    slot, slots = _slots(frame, _interval(bars), sessions)
+    axis = Axis(sessions, _interval(bars))
+    slot = _slots(frame, axis)
     runs = frame["symbol"].rle()
     lengths = runs.struct.field("len").to_numpy().astype(np.int64)
     row_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -125,13 +199,13 @@ def build(bars: pa.Table, sessions: Sessions) -> Grid:
     _refuse_repeats(frame, slot, row_starts)
     if not symbols:
         none = np.zeros(0, dtype=np.int64)
-        return Grid(frame, [], np.zeros(1, dtype=np.int64), row_starts, none, none, slots)
+        return Grid(frame, [], np.zeros(1, dtype=np.int64), row_starts, none, none, axis.slots)
     first, last = slot[row_starts[:-1]], slot[row_starts[1:] - 1]
     starts = np.concatenate([[0], np.cumsum(last - first + 1)]).astype(np.int64)
     shift = starts[:-1] - first
     cell = slot + np.repeat(shift, lengths)
     on_axis = np.arange(starts[-1], dtype=np.int64) - np.repeat(shift, np.diff(starts))
-    return Grid(frame, symbols, starts, row_starts, on_axis, cell, slots)
+    return Grid(frame, symbols, starts, row_starts, on_axis, cell, axis.slots)
 
 
 def _in_order(frame: pl.DataFrame) -> bool:
@@ -153,31 +227,14 @@ def _interval(bars: pa.Table) -> str:
     return str(intervals[0]) if intervals else "1d"
 
 
-def _slots(frame: pl.DataFrame, interval: str, sessions: Sessions) -> tuple[NDArray[np.int64], Slots]:
-    """Slot of each row, and the time axis."""
-    day = sessions.index_of(frame["date"].to_numpy())
-    _refuse(frame, day < 0, f"on a day that is no session of {sessions.calendar}")
-    if interval.endswith("d"):
-        return day, Slots(sessions.opens, sessions.closes)
-    return _intraday(frame, sessions, day, np.timedelta64(int(interval[:-1]) * _MINUTES[interval[-1]], "m"))
-
-
-def _intraday(
-    frame: pl.DataFrame, sessions: Sessions, day: NDArray[np.int64], step: np.timedelta64
-) -> tuple[NDArray[np.int64], Slots]:
-    us = np.timedelta64(1, "us")
-    width = int(step / us)
-    length = ((sessions.closes - sessions.opens) / us).astype(np.int64)
-    per_session = -(-length // width)
-    first = np.concatenate([[0], np.cumsum(per_session)]).astype(np.int64)
+def _slots(frame: pl.DataFrame, axis: Axis) -> NDArray[np.int64]:
+    """Slot of each row."""
     moment = frame["event_time"].dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-    since = ((moment.astype("datetime64[us]") - sessions.opens[day]) / us).astype(np.int64)
-    within = -(-since // width) - 1  # a bar closes at the end of its slot
-    _refuse(frame, (within < 0) | (within >= per_session[day]), f"outside of the trading hours of {sessions.calendar}")
-    of_session = np.repeat(np.arange(len(sessions)), per_session)
-    place = np.arange(first[-1]) - first[of_session]
-    opens = sessions.opens[of_session] + place * step
-    return first[day] + within, Slots(opens, np.minimum(opens + step, sessions.closes[of_session]))
+    slot = axis.place(frame["date"].to_numpy(), moment.astype("datetime64[us]"))
+    calendar = axis.sessions.calendar
+    _refuse(frame, slot == NO_SESSION, f"on a day that is no session of {calendar}")
+    _refuse(frame, slot == OUTSIDE, f"outside of the trading hours of {calendar}")
+    return slot
 
 
 def _refuse(frame: pl.DataFrame, bad: NDArray[np.bool_], where: str) -> None:
@@ -196,6 +253,6 @@ def _refuse_repeats(frame: pl.DataFrame, slot: NDArray[np.int64], row_starts: ND
     if again.any():
         row = frame.row(int(np.argmax(again)), named=True)
         raise DataError(
-            f"{int(again.sum())} bar(s) stand more than once, the first is {row['symbol']} on {row['date']}",
+            f"{int(again.sum())} bar(s) stand more than once, the first is {row['symbol']} at {row['event_time']}",
             "read the bars from the lake, which gives the newest version of each",
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -64,6 +65,55 @@ def test_intraday_labels_carry_the_times_of_their_slots(half_day: calendars.Sess
 def test_bars_outside_of_the_trading_hours_are_refused(half_day: calendars.Sessions) -> None:
     with pytest.raises(DataError, match="outside of the trading hours of XNYS.*A on 2019-11-29"):
         grid.build(minutes(half_day, (0, 1), (1, 8)), half_day)
+
+
+def test_a_closing_auction_has_a_slot_of_its_own() -> None:
+    """Xetra trades continuously up to 15:30 UTC in summer (510 minutes); its closing auction prints after that."""
+    days = calendars.sessions("XETR", date(2017, 7, 27), date(2017, 7, 28))
+    bars = minutes(days, (0, 509), (0, 510), (0, 515), (1, 1), step=1)
+    laid = grid.build(bars, days)
+    assert laid.cell.tolist() == [0, 1, 2, 3]
+    close = days.closes[0]
+    slots = laid.slots
+    at = laid.slot[laid.cell]
+    assert slots.closes[at[1]] == slots.opens[at[2]] == close
+    assert slots.closes[at[2]] >= close + np.timedelta64(5, "m")  # a label that ends there is not known before the bar
+    assert slots.opens[at[3]] == days.opens[1]
+    assert (slots.opens <= slots.closes).all() and (slots.opens[1:] >= slots.opens[:-1]).all()
+
+
+def test_two_prints_behind_one_close_are_told(half_day: calendars.Sessions) -> None:
+    days = calendars.sessions("XETR", date(2017, 7, 27), date(2017, 7, 28))
+    with pytest.raises(DataError, match="more than once.*A at 2017-07-27 15:40"):
+        grid.build(minutes(days, (0, 515), (0, 520), step=1), days)
+    with pytest.raises(DataError, match="outside of the trading hours of XETR.*at 2017-07-27 20:31"):
+        grid.build(minutes(days, (0, 811), step=1), days)
+
+
+def test_the_last_bar_of_an_hour_that_the_close_cuts_short_is_regular() -> None:
+    days = calendars.sessions("XETR", date(2017, 7, 27), date(2017, 7, 28))
+    laid = grid.build(minutes(days, (0, 8), (0, 9), (1, 1), step=60), days)  # 8.5 hours; stamped at half past the close
+    assert laid.cell.tolist() == [0, 1, 3]
+
+
+def test_real_minutes_of_xetra_and_new_york_go_through(shared_data: Path) -> None:
+    xetra = pl.read_parquet(shared_data / "minute_xetra_20170728.parquet")
+    minute = pl.col("start_utc") + pl.duration(minutes=1)
+    new_york = pl.read_parquet(shared_data / "minute_us_2019w07.parquet").filter(pl.col("interval") == "1min")
+    for frame, calendar, moment in (
+        (xetra.unique(["symbol", "start_utc"]), "XETR", minute),
+        (new_york, "XNYS", pl.col("end_utc")),
+    ):
+        bars = frame.select(
+            "symbol",
+            moment.dt.cast_time_unit("us").alias("event_time"),
+            moment.dt.date().alias("date"),
+            *("open", "high", "low", "close"),
+            pl.lit("1m").alias("interval"),
+        ).to_arrow()
+        days = calendars.sessions(calendar, bars["date"][0].as_py(), date(2019, 2, 15))
+        laid = grid.build(bars, days)
+        assert len(laid.cell) == len(frame) > 10_000
 
 
 def test_a_daily_grid_spans_each_symbol_s_own_life(panel: pa.Table, sessions: calendars.Sessions) -> None:
