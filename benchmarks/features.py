@@ -146,7 +146,7 @@ def against_qlib(python: str, symbols: int, sessions: Sessions, repeat: int) -> 
         )
         theirs = pl.read_parquet(result)
     keys = ["symbol", "date"]
-    ours = pl.DataFrame(pl.from_arrow(table)).drop("event_time")
+    ours = pl.DataFrame(pl.from_arrow(table)).drop("event_time", "known_from")
     both = ours.select(keys).join(theirs, on=keys, how="left", maintain_order="left")
     far = {f.name: differences(f.name, ours[f.name].to_numpy(), both[f.name].to_numpy()) for f in chosen.features}
     values = table.num_rows * len(chosen.features)

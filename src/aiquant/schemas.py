@@ -283,11 +283,14 @@ _ROW = [_field("symbol", pa.string()), _field("date", pa.date32()), _field("even
 
 FEATURES = Table(
     name="features",
-    schema=pa.schema(_ROW),
+    schema=pa.schema([*_ROW, _field("known_from", TIME)]),
     key=("symbol", "event_time"),
     open=True,
 )
 """One float32 column per feature follows; ``event_time`` is the close of the bar that the row describes.
+
+A row that was computed with what was known at its own time has ``known_from = event_time``. A row that a stream
+computes again, because a bar of its look-back came late or was corrected, stands beside it, known from that moment.
 In the lake each set has a table of its own: see :func:`features_table`."""
 
 LABELS = Table(

@@ -25,6 +25,7 @@ from aiquant.features import rolling
 from aiquant.features.expressions import Expression, walk
 from aiquant.features.operators import nearest
 from aiquant.features.parsing import parse
+from aiquant.schemas import FEATURES
 
 _SETS = ("alpha158", "core")
 
@@ -141,7 +142,7 @@ def define(definitions: list[tuple[str, str, str, str]]) -> tuple[Feature, ...]:
     for name, formula, description, source in definitions:
         if name in features:
             raise UsageError(f"the feature {name} is defined twice", "give one of them another name")
-        if name in ("symbol", "date", "event_time"):
+        if name in FEATURES.schema.names:
             raise UsageError(f"a feature cannot be named {name}", "that is a column of every table; choose another")
         try:
             feature = Feature(name, parse(formula), formula, description, source)

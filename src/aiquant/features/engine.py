@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from aiquant.calendars import Sessions
@@ -67,8 +68,8 @@ def compute(
     Returns
     -------
     pyarrow.Table
-        ``symbol, date, event_time`` and one float32 column a feature, one row a bar, sorted by symbol and event_time.
-        What has no value is NaN, never null.
+        :data:`aiquant.schemas.FEATURES` and one float32 column a feature, one row a bar, sorted by symbol and
+        event_time; ``known_from`` is the event_time. What has no value is NaN, never null.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def compute(
     work.stage_cross_sections(roots)
     out = np.empty((len(roots), len(wanted)), dtype=np.float32)
     work.run(roots, out)
-    rows = laid.rows.select("symbol", "date", "event_time")
+    rows = laid.rows.select("symbol", "date", "event_time", pl.col("event_time").alias("known_from"))
     columns = (rows if since is None else rows[wanted]).to_arrow().cast(FEATURES.schema)
     features = [pa.Array.from_buffers(pa.float32(), len(row), [None, pa.py_buffer(row)]) for row in out]
     fields = [pa.field(feature.name, pa.float32(), nullable=False) for feature in feature_set.features]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pyarrow as pa
 
 from aiquant import schemas
@@ -13,6 +14,9 @@ from aiquant.jobs import digests, tables
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, read
 from aiquant.jobs.workspace import Workspace, read_json, write_json
+
+if TYPE_CHECKING:
+    from aiquant.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,13 @@ def current(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: 
     if marker.exists():
         told = read_json(marker)
         if told.get("made_from") == _made_from(pipeline, inputs) and told["version"] == workspace.lake.version(table):
-            return workspace.lake.read(table)
+            return first_versions(workspace.lake, table)
     return _compute(workspace, journal, pipeline, inputs)
+
+
+def first_versions(lake: Lake, table: schemas.Table) -> pa.Table:
+    """The rows of a set's table as they were known at their own time, without those that were computed again later."""
+    return lake.read(table, where=pl.col("known_from") == pl.col("event_time"), history=True)
 
 
 def _compute(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: Inputs) -> pa.Table:

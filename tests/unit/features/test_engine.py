@@ -42,9 +42,10 @@ def small(make_bars: MakeBars) -> pa.Table:
 
 def test_one_row_a_bar_sorted_and_in_float32(small: pa.Table, sessions: Sessions) -> None:
     table = engine.compute(feature_set("$close", "$open*2"), small, sessions)
-    assert table.column_names == ["symbol", "date", "event_time", "f0", "f1"]
-    assert table.schema.types[:3] == FEATURES.schema.types
-    assert table.schema.types[3:] == [pa.float32()] * 2
+    assert table.column_names == [*FEATURES.schema.names, "f0", "f1"]
+    assert table.schema.types[:4] == FEATURES.schema.types
+    assert table["known_from"].equals(table["event_time"])
+    assert table.schema.types[4:] == [pa.float32()] * 2
     assert table["symbol"].to_pylist() == ["A"] * 4 + ["B"] * 3
     assert table["f0"].to_pylist() == [1, 2, 4, 8, 10, 20, 30]
     assert table["f1"].null_count == 0
@@ -153,7 +154,7 @@ def test_closes_alone_are_enough_for_core(make_bars: MakeBars, histories: dict[s
 def test_no_bars_no_rows(small: pa.Table, sessions: Sessions) -> None:
     table = engine.compute(catalogue.get("core"), small.slice(0, 0), sessions)
     assert table.num_rows == 0
-    assert table.num_columns == 3 + len(catalogue.get("core").features)
+    assert table.num_columns == len(FEATURES.schema) + len(catalogue.get("core").features)
 
 
 def test_a_symbol_with_one_bar(make_bars: MakeBars, sessions: Sessions) -> None:
@@ -209,4 +210,4 @@ def test_what_bad_bars_get(small: pa.Table, sessions: Sessions, make_bars: MakeB
 def test_what_is_stored_fits_the_lake(panel: pa.Table, sessions: Sessions) -> None:
     table = engine.compute(catalogue.get("core"), panel, sessions)
     target = features_table("core")
-    assert target.schema.names == table.column_names[:3]
+    assert target.schema.names == table.column_names[:4]

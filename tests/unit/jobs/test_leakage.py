@@ -12,6 +12,7 @@ import pytest
 from aiquant import settings
 from aiquant.jobs import leakage, vintages
 from aiquant.jobs.pipeline import Inputs, Pipeline, sessions_of
+from aiquant.schemas import FEATURES
 
 if TYPE_CHECKING:
     from aiquant.learning.panel import Panel
@@ -62,7 +63,7 @@ class CentredWindow(Pipeline):
 
     def features(self, inputs: Inputs) -> pa.Table:
         frame = pl.DataFrame(super().features(inputs))
-        name = frame.columns[3]
+        name = frame.columns[len(FEATURES.schema)]
         smooth = pl.col(name).rolling_mean(5, center=True, min_samples=1).over("symbol").cast(pl.Float32)
         return frame.with_columns(smooth.alias(name)).to_arrow()
 
@@ -72,7 +73,7 @@ class GlobalNormalisation(Pipeline):
 
     def features(self, inputs: Inputs) -> pa.Table:
         frame = pl.DataFrame(super().features(inputs))
-        name = frame.columns[3]
+        name = frame.columns[len(FEATURES.schema)]
         kept = pl.col(name).fill_nan(None)
         return frame.with_columns(((kept - kept.mean()) / kept.std()).cast(pl.Float32).alias(name)).to_arrow()
 
@@ -116,7 +117,7 @@ class OneDayPeek(Pipeline):
 
     def features(self, inputs: Inputs) -> pa.Table:
         frame = pl.DataFrame(super().features(inputs))
-        name = frame.columns[3]
+        name = frame.columns[len(FEATURES.schema)]
         return frame.with_columns(pl.col(name).shift(-1).over("symbol")).to_arrow()
 
 

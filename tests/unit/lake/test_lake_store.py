@@ -47,6 +47,7 @@ def features(days: int, **columns: float | None) -> pa.Table:
             "symbol": pa.array(["A"] * days, pa.string()),
             "date": pa.array([m.date() for m in moments], pa.date32()),
             "event_time": pa.array(moments, TIME),
+            "known_from": pa.array(moments, TIME),
         }
     )
     for name, value in columns.items():
@@ -166,22 +167,22 @@ class TestWrite:
         assert lake.write("features_core", features(2, a=None, b=math.nan)).revised == 2
 
     def test_without_versions_a_row_is_replaced(self, lake: Lake) -> None:
-        lake.write("features_core", features(3, a=1.0))
-        written = lake.write("features_core", features(2, a=9.0))
+        lake.write("equity", equity("r", 3, 1.0))
+        written = lake.write("equity", equity("r", 2, 9.0))
         assert (written.version, written.inserted, written.revised) == (2, 0, 2)
-        assert lake.read("features_core")["a"].to_pylist() == [9.0, 9.0, 1.0]
+        assert lake.read("equity")["equity"].to_pylist() == [9.0, 9.0, 1.0]
 
     def test_a_batch_that_inserts_and_replaces_is_one_version(self, lake: Lake) -> None:
-        lake.write("features_core", features(2, a=1.0))
-        written = lake.write("features_core", features(4, a=2.0))
+        lake.write("equity", equity("r", 2, 1.0))
+        written = lake.write("equity", equity("r", 4, 2.0))
         assert (written.version, written.inserted, written.revised) == (2, 2, 2)
-        assert lake.read("features_core")["a"].to_pylist() == [2.0] * 4
+        assert lake.read("equity")["equity"].to_pylist() == [2.0] * 4
 
     def test_new_columns_are_added_and_absent_ones_kept(self, lake: Lake) -> None:
         lake.write("features_core", features(3, a=1.0))
         lake.write("features_core", features(2, b=2.0))
         read = lake.read("features_core")
-        assert read.schema.names == ["symbol", "date", "event_time", "a", "b"]
+        assert read.schema.names == ["symbol", "date", "event_time", "known_from", "a", "b"]
         assert read["a"].to_pylist() == [1.0, 1.0, 1.0]
         assert read["b"].to_pylist() == [2.0, 2.0, None]
         assert read.schema.field("b").type == pa.float32()
@@ -328,7 +329,7 @@ class TestOverwrite:
         written = lake.overwrite("features_core", features(2, c=3.0))
         assert (written.inserted, written.removed) == (2, 3)
         read = lake.read("features_core")
-        assert read.schema.names == ["symbol", "date", "event_time", "c"]
+        assert read.schema.names == ["symbol", "date", "event_time", "known_from", "c"]
         assert read["c"].to_pylist() == [3.0, 3.0]
         assert lake.read("features_core", version=1).schema.names[-1] == "b"
 
@@ -391,7 +392,7 @@ class TestRead:
 
     def test_a_version_that_was_vacuumed(self, lake: Lake) -> None:
         for value in (1.0, 2.0, 3.0):
-            lake.write("features_core", features(2, a=value))
+            lake.overwrite("features_core", features(2, a=value))
         DeltaTable(lake.place("features_core")).vacuum(0, dry_run=False, enforce_retention_duration=False)
         latest = lake.version("features_core")
         with pytest.raises(DataError, match="no readable version 1; versions 3 to"):

@@ -41,10 +41,12 @@ def market() -> Callable[..., Market]:
         if n > horizon + 1:
             forward[: -horizon - 1] = np.exp(logs[horizon + 1 :] - logs[1:-horizon]) - 1
         times = [close_of(day) for day in days]
+        moments = pa.array([time for time in times for _ in names], TIME)
         keys = {
             "symbol": pa.array(names * n),
             "date": pa.array([day for day in days for _ in names], pa.date32()),
-            "event_time": pa.array([time for time in times for _ in names], TIME),
+            "event_time": moments,
+            "known_from": moments,
         }
         edge = np.nan_to_num(forward) / 0.03 + rng.normal(0, noise, size=forward.shape)
         noisy = {f"noise_{i}": pa.array(rng.normal(size=n * symbols).astype(np.float32)) for i in range(features - 1)}

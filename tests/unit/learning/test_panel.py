@@ -26,6 +26,7 @@ def features(rows: Sequence[tuple[str, date, float]]) -> pa.Table:
             "symbol": [symbol for symbol, _, _ in rows],
             "date": pa.array([day for _, day, _ in rows], pa.date32()),
             "event_time": pa.array([at(day) for _, day, _ in rows], TIME),
+            "known_from": pa.array([at(day) for _, day, _ in rows], TIME),
             "x": pa.array([value for _, _, value in rows], pa.float32()),
         }
     )

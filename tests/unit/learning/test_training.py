@@ -16,7 +16,7 @@ from aiquant.learning import forecasters, panel, splits, training
 from aiquant.learning.forecasters import Forecaster
 from aiquant.learning.forecasters.baselines import Momentum, Zero
 from aiquant.learning.panel import Panel
-from aiquant.schemas import FORECASTS
+from aiquant.schemas import FEATURES, FORECASTS
 from aiquant.settings import LearningSettings, Settings, XGBoostSettings
 
 DAYS = [date(year, month, day) for year in (2018, 2019, 2020, 2021) for month in range(1, 13) for day in (3, 13, 23)]
@@ -139,7 +139,7 @@ def test_the_final_model_takes_every_label_and_forecasts_the_rest(built: Panel) 
 def test_columns_are_put_in_the_order_of_the_model(built: Panel, market: Callable[..., Any]) -> None:
     final = training.fit_final(built, xgboost, seed=7)
     features, labels = market(DAYS, symbols=6, horizon=2)
-    turned = panel.build(features.select(["symbol", "date", "event_time", "noise_0", "edge"]), labels)
+    turned = panel.build(features.select([*FEATURES.schema.names, "noise_0", "edge"]), labels)
     assert turned.features != built.features
     told = training.predict(turned, final, run_id="r")
     assert told.equals(training.predict(built, final, run_id="r"))
