@@ -397,6 +397,50 @@ EQUITY = Table(
 )
 """The account at the close of each session."""
 
+TRIALS = Table(
+    name="trials",
+    schema=pa.schema(
+        [
+            _field(
+                "study", pa.string()
+            ),  # "runs" for trainings, "backtests" for other books of one, else a tuning's name
+            _field("trial", pa.string()),  # its name in the study: the run's id, the number of a tuning's trial
+            _field("run_id", pa.string(), required=False),  # the training run that it is, or belongs to
+            _field("model", pa.string()),
+            _field("configuration", pa.string()),  # digest of all settings that make its forecasts and its book
+            _field("params", pa.string()),  # what was set for it, as JSON
+            *_optional("objective"),  # mean rank IC out of sample; null where it has none
+            _field("state", pa.string()),  # complete | pruned | failed
+            _field("ingest_time", TIME),  # when it was tried
+        ]
+    ),
+    key=("study", "trial"),
+    invariants=(
+        _filled("study"),
+        _filled("trial"),
+        _filled("configuration"),
+        Invariant("objective is not a finite number", _finite_or_null("objective")),
+        Invariant("state is not complete, pruned or failed", pl.col("state").is_in(["complete", "pruned", "failed"])),
+    ),
+)
+"""Everything that was tried, whether it was any good or not: what a result has to be judged against."""
+
+TRIAL_RETURNS = Table(
+    name="trial_returns",
+    schema=pa.schema(
+        [
+            _field("study", pa.string()),
+            _field("trial", pa.string()),
+            _field("date", pa.date32()),
+            _field("net_return", pa.float64()),  # of the session, costs included; forecasts out of sample
+        ]
+    ),
+    key=("study", "trial", "date"),
+    partition=("study",),
+    invariants=(Invariant("net_return is not a finite number", pl.col("net_return").is_finite()),),
+)
+"""Net returns of the trials that traded, session by session."""
+
 DEAD_LETTERS = Table(
     name="dead_letters",
     schema=pa.schema(
@@ -444,6 +488,8 @@ TABLES: tuple[Table, ...] = (
     FILLS,
     CASH_FLOWS,
     EQUITY,
+    TRIALS,
+    TRIAL_RETURNS,
     DEAD_LETTERS,
     FINDINGS,
 )

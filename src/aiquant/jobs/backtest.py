@@ -90,9 +90,25 @@ def of_run(
     if done.kept:
         write_json(folder / "backtest.json", {**_plain(done), "origin": manifest.origin(settings)})
     else:
+        _record_trial(workspace, settings, told, results[STRATEGY].equity)
         done.notes.append("by other rules or costs than the run's own: not kept, and not what the gate judges")
     _write_out(done, out)
     return done
+
+
+def _record_trial(workspace: Workspace, settings: Settings, told: dict[str, Any], equity: pa.Table) -> None:
+    """Another book for the same forecasts is one more trial: whoever looks at ten and trains for the best has tried
+    ten."""
+    from aiquant.jobs import trials
+    from aiquant.learning.trials import BACKTESTS, Trial
+
+    tried = trials.configuration(settings)
+    params = manifest.plain(settings)
+    rank_ic = told["results"]["rank_ic"]
+    trial = Trial(
+        BACKTESTS, f"{told['run_id']}:{tried}", settings.learning.model, tried, params, told["run_id"], rank_ic
+    )
+    trials.record(workspace.lake, trial, equity)
 
 
 def _keep(workspace: Workspace, run_id: str, weights: pa.Table, results: dict[str, Result]) -> None:
@@ -142,12 +158,34 @@ def of_file(
 
 def weights_of(workspace: Workspace, settings: Settings, run_id: str) -> pa.Table:
     """Target weights from the out-of-sample forecasts of a run."""
-    from aiquant.portfolio import weights
-
     forecasts = workspace.lake.read(schemas.FORECASTS, where=(pl.col("run_id") == run_id) & (pl.col("fold") >= 0))
     if not forecasts.num_rows:
         raise MissingError(f"the lake holds no forecasts of run {run_id}", "make them with: aiquant train")
+    return book(settings, forecasts, run_id)
+
+
+def book(settings: Settings, forecasts: pa.Table, run_id: str) -> pa.Table:
+    """Target weights from forecasts out of sample, by the rule of the settings."""
+    from aiquant.portfolio import weights
+
     return weights.from_forecasts(forecasts, settings.portfolio, settings.labels.horizon, run_id)
+
+
+def account(
+    settings: Settings, weights: pa.Table, bars: pa.Table, sessions: Sessions, actions: pa.Table | None
+) -> Result:
+    """The account of a strategy, without the baselines.
+
+    Raises
+    ------
+    DataError
+        When there are no weights.
+    """
+    from aiquant.backtest import engine
+
+    if not weights.num_rows:
+        raise DataError("there are no target weights to trade", "give at least one date with a weight")
+    return engine.run(weights, bars, sessions, settings.backtest, run_id=STRATEGY, actions=actions)
 
 
 def simulate(
@@ -156,10 +194,7 @@ def simulate(
     """The strategy, and the baselines over the same sessions with the same costs; the strategy comes first."""
     from aiquant.backtest import baselines, engine
 
-    if not weights.num_rows:
-        raise DataError("there are no target weights to trade", "give at least one date with a weight")
-    account = settings.backtest
-    main = engine.run(weights, bars, sessions, account, run_id=STRATEGY, actions=actions)
+    main = account(settings, weights, bars, sessions, actions)
     first, last = main.equity["date"][0].as_py(), main.equity["date"][-1].as_py()
     every = settings.portfolio.rebalance or settings.labels.horizon
     books = {
@@ -167,8 +202,8 @@ def simulate(
         "buy and hold": baselines.buy_and_hold(bars, first, last),
     }
     results = {STRATEGY: main}
-    for name, book in books.items():
-        results[name] = engine.run(book, bars, sessions, account, run_id=name, actions=actions, last=last)
+    for name, weighted in books.items():
+        results[name] = engine.run(weighted, bars, sessions, settings.backtest, run_id=name, actions=actions, last=last)
     return results
 
 

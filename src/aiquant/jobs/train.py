@@ -76,6 +76,8 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
     with journal.station("write the run") as station:
         told = _write(workspace, pipeline, inputs, about, study)
         station.rows = study.trained.forecasts.num_rows
+    with journal.station("record the trial") as station:
+        station.note = _record_trial(workspace, pipeline, inputs, study)
     done = TrainedRun(study.run_id, workspace.runs / study.run_id, told, study, inputs)
     with journal.station("log to MLflow") as station:
         track.log(workspace, opening.result(), done)
@@ -157,6 +159,28 @@ def _write(
     }
     write_json(folder / "manifest.json", told)
     return read_json(folder / "manifest.json")
+
+
+def _record_trial(workspace: Workspace, pipeline: Pipeline, inputs: Inputs, study: Study) -> str:
+    """Whatever is trained was tried, whether it is backtested later or not."""
+    from aiquant.jobs import backtest, trials
+    from aiquant.learning.trials import RUNS, Trial
+
+    settings = pipeline.settings
+    trial = Trial(
+        RUNS,
+        study.run_id,
+        settings.learning.model,
+        trials.configuration(settings),
+        manifest.plain(settings),
+        study.run_id,
+        study.judgement.rank_ic,
+    )
+    book = backtest.book(settings, study.trained.forecasts, study.run_id)
+    account = backtest.account(settings, book, inputs.newest, inputs.sessions, inputs.actions)
+    trials.record(workspace.lake, trial, account.equity)
+    tried = trials.read(workspace.lake).count
+    return f"{tried} configuration(s) tried in this workspace"
 
 
 def _save_models(folder: Path, study: Study) -> None:

@@ -110,12 +110,16 @@ class Settings(BaseSettings):
     x: XSettings = XSettings()
     simulator: SimulatorSettings = SimulatorSettings()
 
-    def fingerprint(self) -> str:
-        """Digest (SHA-256, 16 hex digits) of all that can change a result; no name, place, vendor or thread counts."""
-        apart = {
-            name: True
-            for name in ("name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream")
-        }
+    def fingerprint(self, without: tuple[str, ...] = ()) -> str:
+        """Digest (SHA-256, 16 hex digits) of all that can change a result; no name, place, vendor or thread counts.
+
+        Parameters
+        ----------
+        without
+            Further sections that shall not count.
+        """
+        never = ("name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream")
+        apart = dict.fromkeys((*never, *without), True)
         told = self.model_dump(mode="json", exclude={**apart, "learning": {"threads": True}})
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 

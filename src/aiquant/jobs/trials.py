@@ -1,0 +1,47 @@
+"""The ledger of trials in the lake: what was tried in a workspace, and what it earned net of costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from aiquant import schemas
+from aiquant.settings import Settings
+
+if TYPE_CHECKING:
+    from aiquant.lake import Lake
+    from aiquant.learning.trials import Trial, Tried
+
+NO_TRIAL = ("gate", "leakage")
+"""Sections of the settings that judge: other thresholds make no other trial."""
+
+
+def configuration(settings: Settings) -> str:
+    """Digest of all settings that make forecasts and a book."""
+    return settings.fingerprint(without=NO_TRIAL)
+
+
+def record(lake: Lake, trial: Trial, equity: pa.Table | None = None) -> None:
+    """Write a trial down, and what it earned; the same trial twice is one.
+
+    The returns are written before the trial, so that a process killed in between leaves nothing that counts by half.
+
+    Parameters
+    ----------
+    equity
+        Table ``equity`` of its account on forecasts out of sample, costs included; None where it did not trade.
+    """
+    from aiquant.learning import trials
+
+    if equity is not None:
+        own = {"study": trial.study, "trial": trial.trial}
+        lake.replace(schemas.TRIAL_RETURNS, trials.returns(equity, **own), own)
+    lake.write(schemas.TRIALS, trials.rows([trial]))
+
+
+def read(lake: Lake) -> Tried:
+    """All that was tried in the workspace."""
+    from aiquant.learning import trials
+
+    return trials.gather(lake.read(schemas.TRIALS, missing_ok=True), lake.read(schemas.TRIAL_RETURNS, missing_ok=True))
