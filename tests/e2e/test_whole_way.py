@@ -96,8 +96,8 @@ def test_each_step_by_itself_gives_what_run_gives(
     built = aiquant("features", "build", "--set", "core", "--out", "features.parquet", "--json", cwd=home)
     assert built.code == 0, built.err
     features = pl.read_parquet(home / "features.parquet")
-    assert features.columns[:3] == ["symbol", "date", "event_time"]
-    assert set(features.dtypes[3:]) == {pl.Float32} and features.height == taken.json["rows"]
+    assert features.columns[:4] == ["symbol", "date", "event_time", "known_from"]
+    assert set(features.dtypes[4:]) == {pl.Float32} and features.height == taken.json["rows"]
     trained = aiquant("train", "xgboost", "--json", cwd=home)
     assert trained.code == 0, trained.err
     assert trained.json["run_id"] == answer.json["run_id"]
