@@ -206,8 +206,8 @@ def _told(fitted: Fitted) -> dict[str, object]:
         "test_end": fold.test_end.item(),
         "train_rows": len(fold.train),
         "test_rows": len(fold.test),
-        "purged": fold.purged,
-        "embargoed": fold.embargoed,
+        "purged": len(fold.purged),
+        "embargoed": len(fold.embargoed),
         "seconds": fitted.seconds,
     }
 

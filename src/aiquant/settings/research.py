@@ -33,6 +33,7 @@ class LearningSettings(Section):
     last_test: int | None = Field(None, description="Last year that is forecast; default: the last with data.")
     min_train_years: int = Field(3, ge=1, description="Years of history before the first forecast.")
     train_years: int | None = Field(None, ge=1, description="Length of a rolling training window; default: expanding.")
+    refit: int | None = Field(None, ge=1, description="Sessions between two fits; default: one fit a calendar year.")
     embargo: int = Field(5, ge=0, description="Sessions left out between training labels and a test window.")
     seed: int = Field(7, ge=0, description="Seed of all random choices.")
     threads: int = Field(0, ge=0, description="Threads of training; 0 takes all cores.")
