@@ -37,3 +37,26 @@ def kafka(scripts: Callable[[str], ModuleType], tmp_path_factory: pytest.TempPat
         pytest.skip(f"no Kafka: {error}")
     yield broker
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_module(scripts: Callable[[str], ModuleType]) -> ModuleType:
+    """How a Redis server is started; where it is not installed tests are skipped, in CI that is a failure."""
+    import shutil
+
+    module = scripts("redis_server")
+    if shutil.which("redis-server") is None:
+        told = "no redis-server: apt-get install redis-server"
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
+    return module
+
+
+@pytest.fixture(scope="session")
+def redis_server(redis_module: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Redis on a free port of the loopback interface, without persistence."""
+    server = redis_module.Redis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()

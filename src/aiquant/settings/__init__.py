@@ -32,6 +32,7 @@ from pydantic_settings import (
 
 from aiquant.errors import SettingsError
 from aiquant.settings.data import DataSettings, LakeSettings, PrivacySettings
+from aiquant.settings.online import OnlineSettings
 from aiquant.settings.research import (
     FeatureSettings,
     GateSettings,
@@ -58,6 +59,7 @@ __all__ = [
     "LearningSettings",
     "NewsApiSettings",
     "OPTIONAL",
+    "OnlineSettings",
     "PolygonSettings",
     "PortfolioSettings",
     "PrivacySettings",
@@ -96,6 +98,7 @@ class Settings(BaseSettings):
     privacy: PrivacySettings = PrivacySettings()
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
+    online: OnlineSettings = OnlineSettings()
     labels: LabelSettings = LabelSettings()
     learning: LearningSettings = LearningSettings()
     xgboost: XGBoostSettings = XGBoostSettings()
@@ -118,7 +121,7 @@ class Settings(BaseSettings):
         without
             Further sections that shall not count.
         """
-        never = ("name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream")
+        never = ("name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream", "online")
         apart = dict.fromkeys((*never, *without), True)
         told = self.model_dump(mode="json", exclude={**apart, "learning": {"threads": True}})
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
