@@ -24,7 +24,9 @@ class Redis:
         More options of the server, as ``requirepass``; those with several values are lists.
     """
 
-    def __init__(self, folder: Path, port: int | None = None, options: dict[str, str | list[str]] | None = None) -> None:
+    def __init__(
+        self, folder: Path, port: int | None = None, options: dict[str, str | list[str]] | None = None
+    ) -> None:
         self.folder, self.port, self.options = folder, port or free_port(), options or {}
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -146,11 +146,11 @@ def pack(view: View, rows: pa.Table) -> Packed:
     out["names"], out["count"] = view.names_digest, len(view.features)
     for at, name in enumerate(view.features):
         out["values"][:, at] = frame[name].cast(pl.Float32).fill_null(np.nan).to_numpy()
-    flat = memoryview(out.view(np.uint8).reshape(-1)) if len(out) else memoryview(b"")
-    size = view.record.itemsize
-    for at in range(len(out)):
-        out["crc"][at] = zlib.crc32(flat[at * size + CHECKED_FROM : (at + 1) * size])
-    values = [bytes(flat[at * size : (at + 1) * size]) for at in range(len(out))]
+    size, plain = view.record.itemsize, out.tobytes()
+    starts = range(0, len(plain), size)
+    out["crc"] = [zlib.crc32(plain[start + CHECKED_FROM : start + size]) for start in starts]
+    whole = out.tobytes()
+    values = [whole[start : start + size] for start in starts]
     return Packed(frame["symbol"].to_list(), event_times, known_from, values)
 
 

@@ -20,6 +20,9 @@ from aiquant.settings import OnlineSettings
 _BATCH = 500
 """Rows that one call of the script takes: the server answers nobody else meanwhile (about a millisecond)."""
 
+_NOT_NOW = ("MISCONF", "LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")
+"""Beginnings of answers that another time may bring another answer."""
+
 _PUT = """
 local changed = 0
 for i = 1, #ARGV, 2 do
@@ -118,9 +121,15 @@ class RedisStore(OnlineStore):
             ) from error
         except (errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, OSError) as error:
             if "certificate verify failed" in str(error).lower():
-                raise SettingsError(f"{at} shows a certificate we do not trust: {error}", "set online.ca_file") from error
+                raise SettingsError(
+                    f"{at} shows a certificate we do not trust: {error}", "set online.ca_file"
+                ) from error
             raise Unreachable(
                 f"{at}, the online store, does not answer: {error}", "start it, or correct online.address"
+            ) from error
+        except errors.OutOfMemoryError as error:
+            raise Unreachable(
+                f"{at}, the online store, is full: {error}", "give it more memory, or remove old projects"
             ) from error
         except errors.ResponseError as error:
             raise self._explained(error, at, view) from error
@@ -134,7 +143,7 @@ class RedisStore(OnlineStore):
             )
         if text.startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
             return SettingsError(f"{at} refuses us: {text}", "set AIQUANT_ONLINE__PASSWORD and online.username")
-        if text.startswith(("OOM", "MISCONF", "LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
+        if text.startswith(_NOT_NOW):
             return Unreachable(f"{at}, the online store, cannot serve now: {text}", "see the server's log and memory")
         return UsageError(f"{at} says: {text}", "check that it is a Redis of version 5 or later, with Lua scripts")
 
