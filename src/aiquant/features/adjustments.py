@@ -16,7 +16,8 @@ features, which are ratios, do not, but for rounding.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -28,7 +29,8 @@ from aiquant.features.grid import Grid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_PRICES = ("open", "high", "low", "close", "vwap")
+PRICES = ("open", "high", "low", "close", "vwap")
+"""Fields of a bar that a split multiplies; it divides the volume."""
 
 
 def newest(actions: pa.Table) -> pl.DataFrame:
@@ -85,18 +87,18 @@ def apply(laid: Grid, actions: pa.Table | None, dividends: bool = False) -> Grid
     if placed.is_empty():
         return laid
     splits, cash = wanted(laid, placed)
-    price, volume = np.ones(laid.rows.height), np.ones(laid.rows.height)
+    price, split = np.ones(laid.rows.height), np.ones(laid.rows.height)
     close = laid.rows["close"].to_numpy()
     starts = set(laid.row_starts.tolist())
     for kind, ratio, amount, row in placed.select("kind", "ratio", "amount", "row").iter_rows():
         if kind == "split" and splits[row]:
             price[row] *= ratio
-            volume[row] /= ratio
+            split[row] *= ratio
         elif kind == "dividend" and dividends and cash[row] and row not in starts and amount < close[row - 1]:
             price[row] *= close[row - 1] / (close[row - 1] - amount)
-    price, volume = _accumulate(laid, price), _accumulate(laid, volume)
-    adjusted = [(pl.col(name) * pl.Series(price)).alias(name) for name in _PRICES]
-    return replace(laid, rows=laid.rows.with_columns(*adjusted, (pl.col("volume") * pl.Series(volume)).alias("volume")))
+    price, split = _accumulate(laid, price), _accumulate(laid, split)
+    adjusted = [(pl.col(name) * pl.Series(price)).alias(name) for name in PRICES]
+    return replace(laid, rows=laid.rows.with_columns(*adjusted, (pl.col("volume") / pl.Series(split)).alias("volume")))
 
 
 def wanted(laid: Grid, placed: pl.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -111,14 +113,112 @@ def wanted(laid: Grid, placed: pl.DataFrame) -> tuple[NDArray[np.bool_], NDArray
     unknown = placed.filter(told.gather(placed["row"]) == "unknown")
     if len(unknown):
         first = unknown.row(0, named=True)
-        raise DataError(
-            f"the bars of {first['symbol']} do not say whether they hold the {first['kind']} of {first['date']}",
-            'set data.adjustment to "none", "splits" or "splits+dividends" and import them again, or give no actions',
-        )
+        raise _unsaid(first["symbol"], first["kind"], first["date"])
     return (told == "none").to_numpy(), told.is_in(["none", "splits"]).to_numpy()
+
+
+def _unsaid(symbol: str, kind: str, day: date) -> DataError:
+    return DataError(
+        f"the bars of {symbol} do not say whether they hold the {kind} of {day}",
+        'set data.adjustment to "none", "splits" or "splits+dividends" and import them again, or give no actions',
+    )
 
 
 def _accumulate(laid: Grid, factor: NDArray[np.float64]) -> NDArray[np.float64]:
     for begin, end in zip(laid.row_starts[:-1], laid.row_starts[1:], strict=True):
         factor[begin:end] = np.cumprod(factor[begin:end])
     return factor
+
+
+_Split = tuple[int, int, float]
+"""Date (days since 1970), moment (µs since 1970) and ratio."""
+
+
+class Running:
+    """Splits as bars come one after the other: the factors of :func:`apply`, bar by bar.
+
+    Symbols are known by their position, in the order in which :meth:`grow` was told of them.
+
+    Attributes
+    ----------
+    factor
+        float64, (symbols,): by what prices are multiplied and volumes divided.
+    """
+
+    def __init__(self, actions: pa.Table | None) -> None:
+        self.factor = np.ones(0)
+        self._day, self._us = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        self._at: dict[str, int] = {}
+        self._applied: dict[str, list[_Split]] = {}
+        self._due: dict[str, list[_Split]] = {}
+        self._told: dict[str, list[_Split]] = {}
+        self.renew(actions)
+
+    def grow(self, symbols: list[str]) -> None:
+        """Further symbols, which had no bar yet."""
+        for symbol in symbols:
+            self._at[symbol] = len(self._at)
+        more = len(self._at) - len(self.factor)
+        self.factor = np.concatenate([self.factor, np.ones(more)])
+        self._day, self._us = (np.concatenate([a, np.full(more, -(2**62))]) for a in (self._day, self._us))
+
+    def renew(self, actions: pa.Table | None) -> bool:
+        """Take the newest corporate actions; False, with nothing changed, when they alter what bars were worth."""
+        told: dict[str, list[_Split]] = {}
+        if actions is not None and actions.num_rows:
+            splits = newest(actions).filter(pl.col("kind") == "split")
+            days, moments = pl.col("date").cast(pl.Int64), pl.col("event_time").dt.timestamp("us")
+            for symbol, *split in splits.select("symbol", days, moments, "ratio").iter_rows():
+                told.setdefault(symbol, []).append((split[0], split[1], split[2]))
+        return self._agree(told)
+
+    def take(self, symbols: list[str], day: NDArray[Any], us: NDArray[Any], adjustment: pa.ChunkedArray) -> None:
+        """The next bar of each of some symbols: date, moment (UTC) and what was adjusted in it already.
+
+        Raises
+        ------
+        DataError
+            When a bar from which a split counts does not say whether it was applied already; nothing is taken then.
+        """
+        begun = self._due.keys() & set(symbols)
+        rows = {name: symbols.index(name) for name in begun}
+        due = {
+            name: [s for s in self._due[name] if s[0] <= day[row].astype(int) and s[1] <= us[row].astype(int)]
+            for name, row in rows.items()
+        }
+        told = {name: adjustment[rows[name]].as_py() for name in begun if due[name]}
+        for name, kind in told.items():
+            if kind == "unknown":
+                raise _unsaid(name, "split", np.datetime64(due[name][0][0], "D").item())
+        at = np.fromiter((self._at[name] for name in symbols), np.int64, len(symbols))
+        self._day[at], self._us[at] = day.astype(np.int64), us.astype(np.int64)
+        for name, kind in told.items():
+            for split in due[name]:
+                self.factor[self._at[name]] *= split[2] if kind == "none" else 1.0
+            self._applied.setdefault(name, []).extend(due[name])
+            self._due[name] = [s for s in self._due[name] if s not in due[name]]
+
+    def save(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """What is remembered, for :meth:`restore`."""
+        return {"applied": self._applied}, {"factor": self.factor, "day": self._day, "us": self._us}
+
+    def restore(self, head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bool:
+        """Go on from what :meth:`save` gave, the symbols being known; False when actions that were applied changed."""
+        self.factor, self._day, self._us = (arrays[name].copy() for name in ("factor", "day", "us"))
+        self._applied = {name: [(s[0], s[1], s[2]) for s in splits] for name, splits in head["applied"].items()}
+        return self._agree(self._told)
+
+    def _agree(self, told: dict[str, list[_Split]]) -> bool:
+        """Take these splits if, of those that count for bars seen so far, they are the ones that were applied."""
+        for name in self._at:
+            if [s for s in told.get(name, ()) if self._counts(name, s)] != self._applied.get(name, []):
+                return False
+        self._told = told
+        self._due = {name: [s for s in splits if not self._counts(name, s)] for name, splits in told.items()}
+        self._due = {name: left for name, left in self._due.items() if left}
+        return True
+
+    def _counts(self, symbol: str, split: _Split) -> bool:
+        """Whether a bar of the symbol was seen from which the split counts."""
+        at = self._at.get(symbol)
+        return at is not None and bool(split[0] <= self._day[at] and split[1] <= self._us[at])

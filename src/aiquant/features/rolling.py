@@ -85,6 +85,20 @@ def compute(
     return results
 
 
+def newest(
+    nodes: Sequence[Expression], series: list[NDArray[np.float64]], starts: NDArray[np.int64], policy: Policy
+) -> list[NDArray[np.float64]]:
+    """The last value of each symbol: what :func:`compute` gives in its last cell, at the price of one cell.
+
+    Parameters
+    ----------
+    nodes, series, starts, policy
+        As for :func:`compute`; every symbol has a cell.
+    """
+    skip = int(np.diff(starts).min(initial=1)) - 1
+    return [values[starts[1:] - 1] for values in compute(nodes, series, starts, skip, policy)]
+
+
 def _windows(nodes: list[Expression], policy: Policy) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     windows = [int(n.numbers[0]) for n in nodes]
     return np.array(windows, dtype=np.int64), np.array([policy.least(w) for w in windows], dtype=np.int64)
