@@ -17,6 +17,7 @@ from aiquant import calendars
 from aiquant.features import catalogue, engine
 from aiquant.features.catalogue import Feature, FeatureSet
 from aiquant.features.expressions import Expression, apply, constant, field, walk
+from aiquant.features.live import LiveSet
 from aiquant.features.operators import OPERATORS
 from aiquant.features.parsing import parse
 from aiquant.schemas import BARS, conform
@@ -163,6 +164,28 @@ def test_new_rows_alone_have_the_values_of_all(
     day = SESSIONS.dates[data.draw(st.integers(0, 60))].item()
     whole = compute(expression, frame, partial, qlib_compat=compat).filter(pl.col("date") >= day)
     assert bits(whole) == bits(compute(expression, frame, partial, qlib_compat=compat, since=day))
+
+
+@SLOW
+@given(expression=grown(EVERYTHING, 9), frame=bars(), partial=st.booleans(), compat=st.booleans(), data=st.data())
+def test_bar_by_bar_gives_the_values_of_batch(
+    expression: Expression, frame: pl.DataFrame, partial: bool, compat: bool, data: st.DataObject
+) -> None:
+    """Slots come one by one or some at a time, rows in any order, and the process may end and go on in between."""
+    chosen = FeatureSet("t", (Feature("f", expression, ""),), partial_windows=partial)
+    live = LiveSet(chosen, SESSIONS, "1d", qlib_compat=compat)
+    cuts = data.draw(st.lists(st.integers(0, 60), max_size=40).map(lambda at: sorted({*at, *range(0, 60, 3)})))
+    stop = data.draw(st.integers(0, 50))
+    rows = []
+    for first, last in zip([-1, *cuts], [*cuts, 999], strict=True):
+        some = frame.filter((pl.col("slot") > first) & (pl.col("slot") <= last))
+        rows.append(live.push(table(some.sample(fraction=1.0, shuffle=True, seed=stop))))
+        if first <= stop < last:
+            live = LiveSet.load(live.save(), chosen, SESSIONS, "1d", qlib_compat=compat)
+    got = pl.DataFrame(pl.from_arrow(pa.concat_tables(rows))).sort("symbol", "event_time").drop("event_time")
+    whole = compute(expression, frame, partial, qlib_compat=compat)
+    assert got.drop("f").equals(whole.drop("f"))
+    assert bits(got) == bits(whole)
 
 
 @SLOW

@@ -43,5 +43,6 @@ def compute(op: str, values: NDArray[np.float64], laid: Grid) -> NDArray[np.floa
 def of_slot(op: str, values: NDArray[np.float64], there: NDArray[np.bool_]) -> NDArray[np.float64]:
     """As :func:`compute`, for the symbols of one slot: ``there`` says which have a bar."""
     from types import SimpleNamespace
+
     laid = SimpleNamespace(cell=np.flatnonzero(there), slot=np.zeros(len(values), dtype=np.int64), size=len(values))
     return compute(op, values, laid)  # type: ignore[arg-type]

@@ -282,8 +282,10 @@ def _column(keys: pa.Table, name: str) -> pa.Array:
 def _numpy(column: pa.ChunkedArray, kind: str) -> NDArray[Any]:
     whole = {"datetime64[D]": pa.int32(), "datetime64[us]": pa.int64()}[kind]
     exact = column if kind == "datetime64[D]" else column.cast(pa.timestamp("us", tz="UTC"))
-    return exact.cast(whole).to_numpy().astype(np.int64).astype(kind)
+    moments: NDArray[Any] = exact.cast(whole).to_numpy().astype(np.int64).astype(kind)
+    return moments
 
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+    values: NDArray[np.float64] = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+    return values

@@ -40,7 +40,7 @@ class Ring:
     @property
     def depth(self) -> int:
         """Slots that are kept."""
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     def grow(self, symbols: int) -> None:
         """Room for ``symbols`` in all; new ones have no history."""

@@ -95,8 +95,17 @@ def newest(
     nodes, series, starts, policy
         As for :func:`compute`; every symbol has a cell.
     """
-    skip = int(np.diff(starts).min(initial=1)) - 1
-    return [values[starts[1:] - 1] for values in compute(nodes, series, starts, skip, policy)]
+    family = OPERATORS[nodes[0].op].family
+    if family not in _NEWEST:
+        skip = int(np.diff(starts).min(initial=1)) - 1
+        return [values[starts[1:] - 1] for values in compute(nodes, series, starts, skip, policy)]
+    order = sorted(range(len(nodes)), key=lambda k: (nodes[k].numbers, nodes[k].op))
+    out = np.empty((len(nodes), len(starts) - 1))
+    _NEWEST[family]([nodes[k] for k in order], series, starts, policy, out)
+    results: list[Any] = [None] * len(nodes)
+    for row, k in enumerate(order):
+        results[k] = out[row]
+    return results
 
 
 def _windows(nodes: list[Expression], policy: Policy) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -170,3 +179,40 @@ _FAMILIES = {
     "decay": _decay,
     "pair": _pair,
 }
+
+
+def _newest_sums(nodes: list[Expression], x: Any, starts: Any, policy: Policy, out: Any) -> None:
+    from aiquant.features.kernels.newest import newest_sums
+    from aiquant.features.kernels.sums import KINDS
+
+    newest_sums(x[0], starts, _kinds(nodes, KINDS), *_windows(nodes, policy), out)
+
+
+def _newest_lines(nodes: list[Expression], x: Any, starts: Any, policy: Policy, out: Any) -> None:
+    from aiquant.features.kernels.lines import KINDS
+    from aiquant.features.kernels.newest import newest_lines
+
+    newest_lines(x[0], starts, _kinds(nodes, KINDS), *_windows(nodes, policy), policy.compat, out)
+
+
+def _newest_extrema(nodes: list[Expression], x: Any, starts: Any, policy: Policy, out: Any) -> None:
+    from aiquant.features.kernels.extrema import KINDS
+    from aiquant.features.kernels.newest import newest_maxima
+
+    sign = -1.0 if nodes[0].op in ("Min", "IdxMin") else 1.0
+    newest_maxima(x[0], starts, sign, _kinds(nodes, KINDS), *_windows(nodes, policy), policy.compat, out)
+
+
+def _newest_pair(nodes: list[Expression], x: Any, starts: Any, policy: Policy, out: Any) -> None:
+    from aiquant.features.kernels.newest import newest_pair
+    from aiquant.features.kernels.pair import KINDS
+
+    newest_pair(x[0], x[1], starts, _kinds(nodes, KINDS), *_windows(nodes, policy), policy.compat, out)
+
+
+def _kinds(nodes: list[Expression], known: dict[str, int]) -> NDArray[np.int64]:
+    return np.array([known[n.op] for n in nodes], dtype=np.int64)
+
+
+_NEWEST = {"sums": _newest_sums, "lines": _newest_lines, "extrema": _newest_extrema, "pair": _newest_pair}
+"""Families with kernels for one cell; others are computed over their look-back."""
