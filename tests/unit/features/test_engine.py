@@ -196,7 +196,7 @@ def test_new_rows_of_a_cross_section(panel: pa.Table, sessions: Sessions) -> Non
 
 def test_what_bad_bars_get(small: pa.Table, sessions: Sessions, make_bars: MakeBars) -> None:
     chosen = feature_set("$close")
-    with pytest.raises(DataError, match="A on 2020-01-02"):
+    with pytest.raises(DataError, match="A at 2020-01-02 21:00"):
         engine.compute(chosen, pa.concat_tables([small, small]), sessions)
     frame = pl.DataFrame(pl.from_arrow(small))
     sunday = frame.with_columns(pl.lit("2020-01-05").str.to_date().alias("date"))
