@@ -83,6 +83,8 @@ def grown(operators: list[str], window: int) -> st.SearchStrategy[Expression]:
     def number(kind: str) -> st.SearchStrategy[float]:
         return {
             "quantile": st.sampled_from([0.0, 0.25, 0.8]),
+            "tail": st.sampled_from([0.0, 0.1, 0.5]),
+            "buckets": st.sampled_from([2.0, 5.0]),
             "span": st.sampled_from([0.7, 1.0, 2.0]),
             "shift": st.integers(1, window).map(float),
             "window": st.integers(4, window).map(float),

@@ -1,48 +1,73 @@
-"""Operators that compare the symbols of one date. Only symbols with a bar and a value at that slot take part."""
+"""Operators that compare the symbols of one date. Only symbols with a bar and a value at that slot take part.
+
+All that they know is numbers and which of them belong together: a batch gives every date at once, a stream one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
-from aiquant.features.grid import Grid
+from aiquant.features.expressions import Expression
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def compute(op: str, values: NDArray[np.float64], laid: Grid) -> NDArray[np.float64]:
-    """Value of a cross-sectional operator in every cell; NaN where the symbol takes no part.
+@dataclass(frozen=True)
+class Dates:
+    """Which cells are compared with one another.
+
+    Attributes
+    ----------
+    order
+        int64: the cells that have a bar, date by date, in the order of symbols within a date.
+    bounds
+        int64, (dates + 1,): where each date begins in ``order``.
+    """
+
+    order: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, slot: NDArray[np.int64], cell: NDArray[np.int64] | None = None) -> Dates:
+        """Dates of cells.
+
+        Parameters
+        ----------
+        slot
+            int64, (cells,): cells of one slot are compared; those of a slot stand in the order of their symbols.
+        cell
+            int64: the cells that have a bar, ascending; default: all.
+        """
+        there = np.arange(len(slot)) if cell is None else cell
+        own = slot[there]
+        by_slot = np.argsort(own, kind="stable")
+        begins = np.flatnonzero(np.diff(own[by_slot], prepend=-1))
+        return cls(there[by_slot].astype(np.int64), np.append(begins, len(there)).astype(np.int64))
+
+
+def compute(node: Expression, args: Sequence[NDArray[np.float64]], dates: Dates) -> NDArray[np.float64]:
+    """Value of a cross-sectional node in every cell; NaN where the symbol takes no part.
 
     Parameters
     ----------
-    op
-        CSRank, CSZScore, CSDemean or CSScale.
-    values
-        float64, (cells,): what is compared.
+    node
+        Its operator and numbers count; what its arguments are does not.
+    args
+        Values of its arguments, float64, contiguous, (cells,) each.
     """
-    there = laid.cell[np.isfinite(values[laid.cell])]
-    # Sorted by slot and then symbol, so that sums run in one order whatever chunks or threads there were.
-    frame = pl.DataFrame({"slot": laid.slot[there], "cell": there, "value": values[there]}).sort("slot", "cell")
-    x, n = pl.col("value"), pl.len()
-    # A spread below this share of the size is rounding noise of equal values.
-    spread = pl.when(x.std() > 1e-10 * (x * x).mean().sqrt()).then(x.std())
-    formulas = {
-        "CSRank": x.rank("average") / n,
-        "CSZScore": (x - x.mean()) / spread,
-        "CSDemean": x - x.mean(),
-        "CSScale": x / pl.when(x.abs().sum() > 0).then(x.abs().sum()),
-    }
-    result = np.full(laid.size, np.nan)
-    result[frame["cell"].to_numpy()] = frame.select(formulas[op].over("slot").fill_null(np.nan)).to_series().to_numpy()
-    return result
+    from aiquant.features.kernels import dates as kernels
 
-
-def of_slot(op: str, values: NDArray[np.float64], there: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """As :func:`compute`, for the symbols of one slot: ``there`` says which have a bar."""
-    from types import SimpleNamespace
-
-    laid = SimpleNamespace(cell=np.flatnonzero(there), slot=np.zeros(len(values), dtype=np.int64), size=len(values))
-    return compute(op, values, laid)  # type: ignore[arg-type]
+    out = np.full(len(args[0]), np.nan)
+    if node.op == "CSResidual":
+        kernels.residuals(args[0], args[1], dates.order, dates.bounds, out)
+    elif len(args) == 2:
+        kernels.within_groups(args[0], args[1], dates.order, dates.bounds, kernels.KINDS[node.op], out)
+    else:
+        number = node.numbers[0] if node.numbers else 0.0
+        kernels.over_dates(args[0], dates.order, dates.bounds, kernels.KINDS[node.op], number, out)
+    return out

@@ -108,12 +108,17 @@ class _Work:
 
     def stage_cross_sections(self, roots: list[Expression]) -> None:
         """Compute the nodes that compare symbols, each after those that it builds on."""
-        for node in planning.cross_sections(roots):
-            column = np.empty(self.laid.size)
-            self.run([node.args[0]], column[None, :], cells=True)
+        nodes = planning.cross_sections(roots)
+        if not nodes:
+            return
+        dates = crosssection.Dates.of(self.laid.slot, self.laid.cell)
+        age = self.laid.age()
+        for node in nodes:
+            columns = np.empty((len(node.args), self.laid.size))
+            self.run(list(node.args), columns, cells=True)
             if not self.policy.partial:
-                column[self.laid.age() < node.args[0].lookback] = np.nan
-            self.ready[node.digest] = crosssection.compute(node.op, column, self.laid)
+                columns[:, age < node.lookback] = np.nan
+            self.ready[node.digest] = crosssection.compute(node, list(columns), dates)
 
     def run(self, roots: list[Expression], out: NDArray[Any], cells: bool = False) -> None:
         """Compute ``roots`` for all symbols.

@@ -210,8 +210,8 @@ class LiveSet:
         fields = self._fields_of(bars, at)
         self._at = slot
         age = slot - self._first
-        values = self._graph.step(fields, there, age)
         rows = self._order[there[self._order]]
+        values = self._graph.step(fields, rows, age)
         out = self._cut(np.take(values, rows, axis=1), age[rows])
         source = np.empty(len(there), dtype=np.int64)
         source[at] = np.arange(len(at))
@@ -228,7 +228,7 @@ class LiveSet:
         depth = max((ring.depth for ring in self._graph.rings.values()), default=0)
         # Beyond the deepest memory a gap has no end: what lies further back is not read by anything.
         for at in range(max(self._at + 1, slot - depth), slot):
-            self._graph.step(dict.fromkeys(self._fields, nothing), np.isfinite(nothing), at - self._first)
+            self._graph.step(dict.fromkeys(self._fields, nothing), np.zeros(0, dtype=np.int64), at - self._first)
 
     def _list(self, new: list[str], slot: int = 0) -> None:
         """Symbols that have their first bar now."""

@@ -154,6 +154,16 @@ def _check_quantile(operator: Operator, value: float) -> None:
         raise UsageError(f"{operator.name} takes a quantile between 0 and 1, not {value:g}")
 
 
+def _check_tail(operator: Operator, value: float) -> None:
+    if not 0 <= value <= 0.5:
+        raise UsageError(f"{operator.name} takes the share of each tail, between 0 and 0.5, not {value:g}")
+
+
+def _check_buckets(operator: Operator, value: float) -> None:
+    if value < 2 or value != int(value):
+        raise UsageError(f"{operator.name} takes a whole number of buckets, 2 or more, not {value:g}")
+
+
 def _check_any(operator: Operator, value: float) -> None:
     if not math.isfinite(value):
         raise UsageError(f"{operator.name} takes a finite number, not {value:g}")
@@ -164,6 +174,8 @@ _CHECKS: dict[str, Callable[[Operator, float], None]] = {
     "window": _check_window,
     "span": _check_span,
     "quantile": _check_quantile,
+    "tail": _check_tail,
+    "buckets": _check_buckets,
     "exponent": _check_any,
 }
 
@@ -219,6 +231,18 @@ _ALL = (
     Operator("CSZScore", 1, (), "cross", "distance from the date's mean in its standard deviations (n − 1)"),
     Operator("CSDemean", 1, (), "cross", "value less the date's mean"),
     Operator("CSScale", 1, (), "cross", "value ÷ the date's sum of absolute values"),
+    Operator("CSBucket", 1, ("buckets",), "cross", "bucket by rank, 1 (smallest values) to n; ties share one"),
+    Operator("CSWinsorize", 1, ("tail",), "cross", "value, but no further out than the date's quantiles q and 1 − q"),
+    Operator("CSResidual", 2, (), "cross", "residual of the date's least-squares line of a on b"),
+    Operator("CSNeutralize", 2, (), "cross", "value less the mean of its group on the date; b is the group"),
+    Operator("CSGroupRank", 2, (), "cross", "average rank in its group on the date ÷ the group's number"),
+    Operator("CSGroupZScore", 2, (), "cross", "distance from its group's mean in the group's standard deviations"),
+    Operator("CSGroupMean", 2, (), "cross", "mean of its group on the date"),
+    Operator("CSMean", 1, (), "cross", "the date's mean, for every symbol with a bar"),
+    Operator("CSStd", 1, (), "cross", "the date's standard deviation (n − 1), for every symbol with a bar"),
+    Operator("CSSum", 1, (), "cross", "the date's sum, for every symbol with a bar"),
+    Operator("CSCount", 1, (), "cross", "number of symbols with a value on the date, for every symbol with a bar"),
+    Operator("CSQuantile", 1, ("quantile",), "cross", "the date's quantile, linear between values, for every symbol"),
 )
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _ALL}

@@ -109,7 +109,7 @@ class Graph:
             ring.grow(symbols)
 
     def step(
-        self, fields: dict[str, NDArray[np.float64]], there: NDArray[np.bool_], age: NDArray[np.int64]
+        self, fields: dict[str, NDArray[np.float64]], there: NDArray[np.int64], age: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """The values of one more slot.
 
@@ -118,7 +118,7 @@ class Graph:
         fields
             float64, (symbols,), by name: the bars; NaN where a symbol has none.
         there
-            bool, (symbols,): whether it has one.
+            int64: which symbols have one, in the order of their names.
         age
             int64, (symbols,): slots since each symbol's first bar.
 
@@ -128,6 +128,7 @@ class Graph:
             float64, (roots, symbols): not yet cut at the head of histories.
         """
         values: dict[str, Any] = {}
+        date = crosssection.Dates(there, np.array([0, len(there)]))
         with np.errstate(all="ignore"):
             for step in self._steps:
                 if isinstance(step, _Group):
@@ -135,7 +136,7 @@ class Graph:
                     values.update(zip((n.digest for n in step.nodes), results, strict=True))
                     made = step.nodes
                 else:
-                    values[step.digest] = self._cellwise(step, values, fields, there, age)
+                    values[step.digest] = self._cellwise(step, values, fields, date, age)
                     made = [step]
                 for node in made:
                     if node.digest in self.rings:
@@ -163,7 +164,7 @@ class Graph:
         node: Expression,
         values: dict[str, Any],
         fields: dict[str, NDArray[np.float64]],
-        there: NDArray[np.bool_],
+        date: crosssection.Dates,
         age: NDArray[np.int64],
     ) -> Any:
         compat = self.policy.compat
@@ -176,10 +177,11 @@ class Graph:
             before = self.rings[node.args[0].digest].ago(int(node.numbers[0]))
             return before if node.op == "Ref" else _filled(values[node.args[0].digest], len(age)) - before
         if family == "cross":
-            compared = np.array(_filled(values[node.args[0].digest], len(age)), dtype=np.float64)
+            compared = [np.array(_filled(values[a.digest], len(age)), dtype=np.float64) for a in node.args]
             if not self.policy.partial:
-                compared[age < node.args[0].lookback] = np.nan
-            return crosssection.of_slot(node.op, compared, there)
+                for column in compared:
+                    column[age < node.lookback] = np.nan
+            return crosssection.compute(node, compared, date)
         args = [values[a.digest] for a in node.args]
         if node.op != "Div" or compat:
             return elementwise.compute(node, args, compat)
