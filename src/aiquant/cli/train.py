@@ -20,7 +20,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="xgboost, ridge, momentum, zero, or a plug-in's name; default: the setting learning.model.",
+            help="xgboost, ridge, momentum, zero, a plug-in's name or average:xgboost,ridge; "
+            "default: the setting learning.model.",
         ),
     ] = None,
     workspace: WorkspaceOption = None,

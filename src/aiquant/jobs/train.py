@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,8 @@ def run_id_of(pipeline: Pipeline, about: dict[str, Any]) -> str:
     """A digest of data, settings, feature definitions and code: equal inputs are the same run."""
     content = {name: table["digest"] for name, table in about.items()}
     told = [content, pipeline.settings.fingerprint(), pipeline.feature_set.version, digests.of_code()]
-    return f"{pipeline.settings.learning.model}-{digests.of_json(told)[:10]}"
+    model = re.sub(r"[^A-Za-z0-9_.]+", "-", pipeline.settings.learning.model)  # it becomes the name of a folder
+    return f"{model}-{digests.of_json(told)[:10]}"
 
 
 def _write(

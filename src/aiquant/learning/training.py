@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aiquant.errors import DataError
 from aiquant.learning.forecasters import Forecaster
+from aiquant.learning.forecasters.base import take
 from aiquant.learning.panel import Panel
 from aiquant.learning.splits import Fold
 from aiquant.schemas import FORECASTS, conform
@@ -141,40 +142,34 @@ def predict(
 def _fit_fold(panel: Panel, fold: Fold, make: Callable[[], Forecaster], seed: int, threads: int) -> Fitted:
     began = time.perf_counter()
     model = _fit(panel, fold.train, make(), seed, threads)
-    forecast = model.predict(_rows(panel.X, fold.test))
+    forecast = model.predict(take(panel.X, fold.test))
     return Fitted(fold, model, forecast, time.perf_counter() - began)
 
 
 def _fit(panel: Panel, rows: NDArray[np.int64], model: Forecaster, seed: int, threads: int) -> Forecaster:
     model.fit(
-        _rows(panel.X, rows),
+        take(panel.X, rows),
         panel.y[rows],
         features=panel.features,
         times=panel.event_time[rows],
+        label_end=panel.label_end[rows],
         seed=seed,
         threads=max(threads, 1),
     )
     return model
 
 
-def _rows(X: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The rows of ``X``: a view where they are one stretch, as they mostly are, else a copy."""
-    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
-        return X[rows[0] : rows[-1] + 1]
-    return X[rows]
-
-
 def _columns(panel: Panel, features: tuple[str, ...], rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """``X`` of the rows with the columns put in the order of ``features``."""
     if features == panel.features:
-        return _rows(panel.X, rows)
+        return take(panel.X, rows)
     missing = [name for name in features if name not in panel.features]
     if missing:
         raise DataError(
             f"the model needs the feature(s) {', '.join(missing[:5])}, which the panel does not have",
             "build the feature set that the model was trained on",
         )
-    return np.ascontiguousarray(_rows(panel.X, rows)[:, [panel.features.index(name) for name in features]])
+    return np.ascontiguousarray(take(panel.X, rows)[:, [panel.features.index(name) for name in features]])
 
 
 def _assembled(panel: Panel, fitted: list[Fitted], run_id: str) -> Trained:

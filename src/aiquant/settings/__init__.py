@@ -39,6 +39,7 @@ from aiquant.settings.research import (
     LabelSettings,
     LeakageSettings,
     LearningSettings,
+    RidgeSettings,
     TrackingSettings,
     XGBoostSettings,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "PolygonSettings",
     "PortfolioSettings",
     "PrivacySettings",
+    "RidgeSettings",
     "SECRETS",
     "SECRETS_DIR_VARIABLE",
     "Settings",
@@ -102,6 +104,7 @@ class Settings(BaseSettings):
     labels: LabelSettings = LabelSettings()
     learning: LearningSettings = LearningSettings()
     xgboost: XGBoostSettings = XGBoostSettings()
+    ridge: RidgeSettings = RidgeSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     backtest: BacktestSettings = BacktestSettings()
     gate: GateSettings = GateSettings()

@@ -28,7 +28,9 @@ class LabelSettings(Section):
 class LearningSettings(Section):
     """How forecasts are made out of sample."""
 
-    model: str = Field("xgboost", description="Forecaster: xgboost, ridge, momentum, zero or a plug-in.")
+    model: str = Field(
+        "xgboost", description="Forecaster: xgboost, ridge, momentum, zero, a plug-in, or average:xgboost,ridge."
+    )
     first_test: int | None = Field(None, description="First year that is forecast; default: after min_train_years.")
     last_test: int | None = Field(None, description="Last year that is forecast; default: the last with data.")
     min_train_years: int = Field(3, ge=1, description="Years of history before the first forecast.")
@@ -50,7 +52,22 @@ class XGBoostSettings(Section):
     min_child_weight: float = Field(100.0, ge=0)
     reg_lambda: float = Field(1.0, ge=0)
     max_bin: int = Field(64, ge=2)
+    objective: Literal["reg:squarederror", "rank:pairwise", "rank:ndcg"] = Field(
+        "reg:squarederror", description="rank:*: the order within each date is learnt, from ten grades of the target."
+    )
+    early_stopping_rounds: int = Field(
+        0, ge=0, description="Stop when so many trees brought no better rank IC on the held-out tail; 0: never."
+    )
+    validation_share: float = Field(
+        0.2, gt=0, le=0.5, description="Latest share of the training dates that early stopping holds out."
+    )
     device: Literal["cpu", "cuda"] = "cpu"
+
+
+class RidgeSettings(Section):
+    """Parameters of the linear baseline."""
+
+    alpha: float = Field(1.0, gt=0, description="L2 penalty on the standardised coefficients.")
 
 
 class GateSettings(Section):

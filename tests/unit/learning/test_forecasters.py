@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from aiquant.errors import DataError, MissingError, RefusedError, UsageError
 from aiquant.learning import forecasters
-from aiquant.learning.forecasters import Forecaster, baselines, ridge, trees
+from aiquant.learning.forecasters import Forecaster, baselines, holdout, ridge, trees
+from aiquant.learning.forecasters.contract import ForecasterContract
+from aiquant.learning.scores import daily_rank_ic, rank_ic
 from aiquant.settings import Settings, XGBoostSettings
 
 NAMES = ("quality", "momentum_12_1", "always_missing", "constant")
-BUILT_IN = ["momentum", "ridge", "xgboost", "zero"]
 
 
 def rows(n: int = 4000, seed: int = 1) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.datetime64]]:
@@ -39,57 +40,71 @@ def fitted(name: str, seed: int = 7, threads: int = 1) -> Forecaster:
     return forecaster
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
-class TestContract:
-    def test_forecasts_are_one_float64_a_row(self, name: str) -> None:
-        X = rows(50)[0]
-        forecast = fitted(name).predict(X)
-        assert forecast.shape == (50,) and forecast.dtype == np.float64
-        assert fitted(name).predict(X[:0]).shape == (0,)
+class TestXGBoostContract(ForecasterContract):
+    def forecaster(self) -> Forecaster:
+        return forecasters.create("xgboost", Settings())
 
-    def test_a_forecast_does_not_depend_on_the_other_rows(self, name: str) -> None:
-        X, forecaster = rows(50)[0], fitted(name)
-        alone = np.concatenate([forecaster.predict(X[i : i + 1]) for i in range(len(X))])
-        np.testing.assert_array_equal(alone, forecaster.predict(X))
 
-    def test_the_same_seed_gives_the_same_artefact(self, name: str, tmp_path: Path) -> None:
-        assert fitted(name).save(tmp_path / "a") == fitted(name, threads=4).save(tmp_path / "b")
+class TestXGBoostRankingContract(ForecasterContract):
+    def forecaster(self) -> Forecaster:
+        told = XGBoostSettings(objective="rank:ndcg", n_estimators=20)
+        return forecasters.create("xgboost", Settings(xgboost=told))
 
-    def test_what_is_loaded_forecasts_as_what_was_saved(self, name: str, tmp_path: Path) -> None:
-        forecaster, X = fitted(name), rows(200, seed=2)[0]
-        digest = forecaster.save(tmp_path)
-        loaded = forecasters.load(tmp_path, digest)
-        assert (loaded.name, loaded.features) == (name, NAMES)
-        np.testing.assert_array_equal(loaded.predict(X), forecaster.predict(X))
-        assert loaded.importance() == forecaster.importance()
-        assert loaded.save(tmp_path / "again") == digest
 
-    def test_a_changed_artefact_is_refused(self, name: str, tmp_path: Path) -> None:
-        fitted(name).save(tmp_path)
-        header = json.loads((tmp_path / "model.json").read_text())
-        payload = tmp_path / header["payload"]
-        payload.write_bytes(payload.read_bytes() + b" ")
-        with pytest.raises(RefusedError, match="is not the one that was saved"):
-            forecasters.load(tmp_path)
+class TestXGBoostStoppedEarlyContract(ForecasterContract):
+    def forecaster(self) -> Forecaster:
+        return forecasters.create("xgboost", Settings(xgboost=XGBoostSettings(early_stopping_rounds=3)))
 
-    def test_nothing_is_pickled(self, name: str, tmp_path: Path) -> None:
-        fitted(name).save(tmp_path)
-        assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".ubj", ".bin"}
-        assert not any(path.read_bytes().startswith(b"\x80") for path in tmp_path.iterdir())
 
-    def test_rows_of_another_width_are_refused(self, name: str) -> None:
-        with pytest.raises(DataError, match="fitted on 4 features"):
-            fitted(name).predict(np.zeros((3, 5), dtype=np.float32))
+class TestRidgeContract(ForecasterContract):
+    def forecaster(self) -> Forecaster:
+        return forecasters.create("ridge", Settings())
 
-    def test_before_it_is_fitted_it_says_so(self, name: str, tmp_path: Path) -> None:
-        forecaster = forecasters.create(name, Settings())
-        for ask in (lambda: forecaster.predict(rows(3)[0]), lambda: forecaster.save(tmp_path)):
-            with pytest.raises(DataError, match="was not fitted"):
-                ask()
 
-    def test_importance_is_a_share(self, name: str) -> None:
-        told = fitted(name).importance()
-        assert not told or (set(told) == set(NAMES) and sum(told.values()) == pytest.approx(1))
+class TestMomentumContract(ForecasterContract):
+    def forecaster(self) -> Forecaster:
+        return forecasters.create("momentum", Settings())
+
+
+class TestZeroContract(ForecasterContract):
+    def forecaster(self) -> Forecaster:
+        return forecasters.create("zero", Settings())
+
+
+class TestAverageContract(ForecasterContract):
+    def forecaster(self) -> Forecaster:
+        return forecasters.create("average:xgboost,ridge,momentum", Settings())
+
+
+class TestTheContract:
+    """It has to notice a forecaster that breaks it."""
+
+    class Peeking(baselines.Momentum):
+        """Forecasts by the rank among the rows it is asked about."""
+
+        def predict(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+            return super().predict(X).argsort().argsort().astype(np.float64)
+
+    class Forgetful(baselines.Momentum):
+        """Explains something else than its forecasts."""
+
+        def explain(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+            return super().explain(X) * 2
+
+    def suite(self, kind: type[baselines.Momentum]) -> ForecasterContract:
+        class Suite(ForecasterContract):
+            def forecaster(self) -> Forecaster:
+                return kind()
+
+        return Suite()
+
+    def test_it_notices_one_that_looks_at_the_other_rows(self) -> None:
+        with pytest.raises(AssertionError):
+            self.suite(self.Peeking).test_a_forecast_does_not_depend_on_the_other_rows()
+
+    def test_it_notices_an_explanation_of_something_else(self) -> None:
+        with pytest.raises(AssertionError):
+            self.suite(self.Forgetful).test_contributions_sum_to_the_forecast()
 
 
 @pytest.mark.parametrize("name", ["xgboost", "ridge"])
@@ -104,7 +119,7 @@ def test_where_there_is_nothing_to_learn_no_feature_is_important(name: str) -> N
 
 
 def test_names_are_listed_and_an_unknown_one_gets_the_nearest() -> None:
-    assert set(BUILT_IN) <= set(forecasters.names())
+    assert {"momentum", "ridge", "xgboost", "zero"} <= set(forecasters.names())
     with pytest.raises(UsageError, match="no forecaster is named 'xgbost'; did you mean 'xgboost'?"):
         forecasters.create("xgbost", Settings())
 
@@ -180,6 +195,108 @@ class TestXGBoost:
         forecaster.fit(X, y, features=NAMES, times=times, seed=7, weight=weight)
         # three of four parts of the weight say +1, one says −1
         assert forecaster.predict(X).mean() == pytest.approx(0.5, abs=0.1)
+
+    def test_a_ranking_is_learnt_within_dates_whatever_the_level_of_a_date(self) -> None:
+        rng = np.random.default_rng(5)
+        date = np.repeat(np.arange(100), 30)
+        X = rng.normal(size=(3000, 2)).astype(np.float32)
+        level = np.repeat(rng.normal(scale=50, size=100), 30)
+        y = (X[:, 0] + level).astype(np.float32)
+        times = date.astype("datetime64[D]").astype("datetime64[us]")
+        for objective in ("rank:pairwise", "rank:ndcg"):
+            told = XGBoostSettings(objective=objective, min_child_weight=1, n_estimators=60, subsample=1)
+            forecaster = trees.XGBoost(told)
+            forecaster.fit(X, y, features=("a", "b"), times=times, seed=7)
+            assert rank_ic(times, forecaster.predict(X), y) > 0.8
+
+    def test_a_ranking_needs_two_symbols_a_date(self) -> None:
+        X, y, times = rows(100)
+        with pytest.raises(DataError, match="no date has two"):
+            trees.XGBoost(XGBoostSettings(objective="rank:ndcg")).fit(X, y, features=NAMES, times=times, seed=7)
+
+    def test_early_stopping_keeps_noise_short_and_a_signal_long(self) -> None:
+        rng = np.random.default_rng(3)
+        times = np.repeat(np.arange(300), 10).astype("datetime64[D]").astype("datetime64[us]")
+        X = rng.normal(size=(3000, 3)).astype(np.float32)
+        trees_of = {}
+        for name, signal in (("noise", 0.0), ("signal", 1.0)):
+            y = (signal * X[:, 0] + rng.normal(size=3000)).astype(np.float32)
+            told = XGBoostSettings(early_stopping_rounds=5, n_estimators=200, min_child_weight=10, learning_rate=0.1)
+            forecaster = trees.XGBoost(told, embargo=2)
+            forecaster.fit(X, y, features=("a", "b", "c"), times=times, seed=7)
+            trees_of[name] = forecaster.trees
+        assert trees_of["noise"] < trees_of["signal"] < 200
+
+    def test_too_few_dates_to_hold_some_out_are_told(self) -> None:
+        X, y, _ = rows(100)
+        times = np.repeat(np.arange(4), 25).astype("datetime64[D]").astype("datetime64[us]")
+        with pytest.raises(DataError, match="4 training dates are too few"):
+            trees.XGBoost(XGBoostSettings(early_stopping_rounds=5), embargo=3).fit(
+                X, y, features=NAMES, times=times, seed=7
+            )
+
+
+class TestHoldout:
+    def test_on_ten_dates_index_by_index(self) -> None:
+        """Two symbols; labels end two dates later; a fifth is held out, one date is embargoed."""
+        day = np.repeat(np.arange(10), 2)
+        times = day.astype("datetime64[D]").astype("datetime64[us]")
+        known = (day + 2).astype("datetime64[D]").astype("datetime64[us]")
+        head, tail = holdout.split(times, known, 0.2, 1)
+        # held out: dates 8 and 9. A label of date 6 ends on 8, that of date 5 on 7, which the embargo keeps free.
+        assert sorted(set(day[tail])) == [8, 9]
+        assert sorted(set(day[head])) == [0, 1, 2, 3, 4]
+        assert sorted(set(day[holdout.split(times, known, 0.2, 0)[0]])) == [0, 1, 2, 3, 4, 5]
+
+
+class TestRankIC:
+    def test_it_equals_scipy_date_by_date(self) -> None:
+        from scipy.stats import spearmanr
+
+        rng = np.random.default_rng(8)
+        times = np.repeat(np.arange(6), 12).astype("datetime64[D]")
+        forecast, outcome = rng.integers(0, 5, 72).astype(float), rng.normal(size=72)
+        outcome[[3, 20]] = np.nan
+        forecast[times == times[-1]] = 1.0  # the last date says nothing
+        outcome[12 : 12 + 8] = np.nan  # the second has four left
+        found = daily_rank_ic(times, forecast, outcome)
+        for date in (0, 2, 3, 4):
+            rows = slice(12 * date, 12 * date + 12)
+            known = np.isfinite(outcome[rows])
+            expected = spearmanr(forecast[rows][known], outcome[rows][known]).statistic
+            assert found[date] == pytest.approx(expected, abs=1e-12)
+        assert np.isnan(found[[1, 5]]).all()
+        assert rank_ic(times, forecast, outcome) == pytest.approx(np.nanmean(found))
+
+    def test_nothing_to_judge_is_nan(self) -> None:
+        nothing = np.empty(0)
+        assert np.isnan(rank_ic(nothing.astype("datetime64[us]"), nothing, nothing))
+
+
+class TestAverage:
+    def test_members_count_alike_whatever_their_units(self) -> None:
+        X, y, times = rows()
+        whole = forecasters.create("average:ridge,momentum", Settings())
+        whole.fit(X, y, features=NAMES, times=times, seed=7)
+        scaled = []
+        for name in ("ridge", "momentum"):
+            member = fitted(name)
+            own = member.predict(X)
+            scaled.append((member.predict(X) - own.mean()) / own.std())
+        np.testing.assert_allclose(whole.predict(X), np.mean(scaled, axis=0), rtol=1e-9, atol=1e-12)
+
+    def test_a_member_without_a_forecast_leaves_it_to_the_others(self) -> None:
+        X, y, times = rows()
+        whole = forecasters.create("average:ridge,momentum", Settings())
+        whole.fit(X, y, features=NAMES, times=times, seed=7)
+        X = X[:5].copy()
+        X[:, 1] = np.nan
+        assert np.isfinite(whole.predict(X)).all()
+
+    @pytest.mark.parametrize("name", ["average:", "average:ridge", "average:ridge,ridge"])
+    def test_one_alone_is_no_average(self, name: str) -> None:
+        with pytest.raises(UsageError, match="names no average of several forecasters"):
+            forecasters.create(name, Settings())
 
 
 class TestRidge:

@@ -11,6 +11,8 @@ from typing import cast
 
 from aiquant.errors import UsageError
 from aiquant.learning.forecasters import artefacts
+from aiquant.learning.forecasters.average import PREFIX as AVERAGE
+from aiquant.learning.forecasters.average import Average
 from aiquant.learning.forecasters.base import Forecaster
 from aiquant.settings import Settings
 
@@ -23,7 +25,7 @@ _BUILT_IN = {
     "zero": "aiquant.learning.forecasters.baselines:Zero",
 }
 
-__all__ = ["Forecaster", "create", "load", "names"]
+__all__ = ["Forecaster", "create", "load", "names", "restore"]
 
 
 def names() -> list[str]:
@@ -32,13 +34,16 @@ def names() -> list[str]:
 
 
 def create(name: str, settings: Settings) -> Forecaster:
-    """A forecaster that is not fitted yet.
+    """A forecaster that is not fitted yet; ``average:A,B`` is the average of A and B.
 
     Raises
     ------
     UsageError
         When no forecaster has that name.
     """
+    if name.startswith(AVERAGE):
+        told = settings.learning.model_copy(update={"model": name})
+        return Average.create(settings.model_copy(update={"learning": told}))
     return _class(name).create(settings)
 
 
@@ -57,7 +62,13 @@ def load(folder: Path, digest: str | None = None) -> Forecaster:
     RefusedError
         When a file was changed after it was saved.
     """
-    header, payload = artefacts.read(folder, digest)
+    return restore(*artefacts.read(folder, digest))
+
+
+def restore(header: artefacts.Header, payload: bytes) -> Forecaster:
+    """The fitted forecaster of an artefact whose digest was checked."""
+    if header.forecaster == Average.kind:
+        return Average.restore(header, payload)
     return _class(header.forecaster).restore(header, payload)
 
 

@@ -44,6 +44,7 @@ class Forecaster(Protocol):
         times: NDArray[np.datetime64],
         seed: int,
         weight: NDArray[np.float32] | None = None,
+        label_end: NDArray[np.datetime64] | None = None,
         threads: int = 1,
     ) -> None:
         """Learn. The result must be the same for any number of ``threads``.
@@ -63,10 +64,24 @@ class Forecaster(Protocol):
             Seed of all random choices.
         weight
             ``float32``, shape (n,): weight of each row, by default 1.
+        label_end
+            ``datetime64[us]``, shape (n,): when the label of each row was known, for forecasters that hold out the
+            latest dates and must purge what overlaps them; by default at ``times``.
+
+        Raises
+        ------
+        DataError
+            When there is no row, or the rows cannot be learnt from.
         """
 
     def predict(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """Forecasts, ``float64``, shape (n,), of rows with the columns that it was fitted on; NaN for no forecast."""
+
+    def explain(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What each feature adds to each forecast, ``float64``, shape (n, k + 1).
+
+        The last column is the forecast's base; a row sums to its forecast. NaN where there is no forecast.
+        """
 
     def importance(self) -> dict[str, float]:
         """Share of each feature in the forecasts, of sum 1 (or empty, where no feature is used)."""
@@ -87,3 +102,24 @@ def check_width(name: str, features: tuple[str, ...], X: NDArray[np.float32]) ->
         raise DataError(f"forecaster {name} was not fitted", "fit or load it first")
     if X.ndim != 2 or X.shape[1] != len(features):
         raise DataError(f"forecaster {name} was fitted on {len(features)} features, the rows have shape {X.shape}")
+
+
+def check_rows(name: str, features: tuple[str, ...], X: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+    """Refuse to learn from no rows, or from rows that do not fit one another.
+
+    Raises
+    ------
+    DataError
+        When there is no row, or X, y and the names of features are of different sizes.
+    """
+    if not len(y):
+        raise DataError(f"forecaster {name}: there is no row to learn from", "give more history, or fewer folds")
+    if X.shape != (len(y), len(features)):
+        raise DataError(f"forecaster {name}: {len(y)} targets and {len(features)} names for rows of shape {X.shape}")
+
+
+def take(X: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The rows of ``X``, ascending: a view where they are one stretch, as they mostly are, else a copy."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        return X[rows[0] : rows[-1] + 1]
+    return X[rows]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aiquant.errors import DataError
 from aiquant.learning.forecasters import artefacts
-from aiquant.learning.forecasters.base import check_width
+from aiquant.learning.forecasters.base import check_rows, check_width
 from aiquant.settings import Settings
 
 MOMENTUM = "momentum_12_1"
@@ -50,6 +50,7 @@ class Momentum:
         times: NDArray[np.datetime64],
         seed: int,
         weight: NDArray[np.float32] | None = None,
+        label_end: NDArray[np.datetime64] | None = None,
         threads: int = 1,
     ) -> None:
         """Find the column.
@@ -57,8 +58,9 @@ class Momentum:
         Raises
         ------
         DataError
-            When the features have no such column.
+            When the features have no such column, or there is no row.
         """
+        check_rows(self.name, features, X, y)
         if self.column not in features:
             near = difflib.get_close_matches(self.column, features, n=1)
             raise DataError(
@@ -71,6 +73,14 @@ class Momentum:
         """The column; NaN where it is missing."""
         check_width(self.name, self.features, X)
         return X[:, self.features.index(self.column)].astype(np.float64)
+
+    def explain(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The column alone; the base is 0."""
+        forecast = self.predict(X)
+        told = np.zeros((len(X), len(self.features) + 1))
+        told[:, self.features.index(self.column)] = forecast
+        told[np.isnan(forecast)] = np.nan
+        return told
 
     def importance(self) -> dict[str, float]:
         """1 for the column, 0 for the others."""
@@ -112,15 +122,22 @@ class Zero:
         times: NDArray[np.datetime64],
         seed: int,
         weight: NDArray[np.float32] | None = None,
+        label_end: NDArray[np.datetime64] | None = None,
         threads: int = 1,
     ) -> None:
         """Nothing is learnt."""
+        check_rows(self.name, features, X, y)
         self.features = features
 
     def predict(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """Zeros."""
         check_width(self.name, self.features, X)
         return np.zeros(len(X))
+
+    def explain(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Zeros."""
+        check_width(self.name, self.features, X)
+        return np.zeros((len(X), len(self.features) + 1))
 
     def importance(self) -> dict[str, float]:
         """Empty."""

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiquant.learning.forecasters import artefacts
-from aiquant.learning.forecasters.base import check_width
+from aiquant.learning.forecasters.base import check_rows, check_width
 from aiquant.settings import Settings
 
-ALPHA = 1.0
 BLOCK = 65_536
 """Rows that are held in ``float64`` at a time."""
 
@@ -28,7 +27,7 @@ class Ridge:
 
     name = "ridge"
 
-    def __init__(self, alpha: float = ALPHA) -> None:
+    def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
         self.features: tuple[str, ...] = ()
         self._median: NDArray[np.float64] = np.empty(0)
@@ -39,8 +38,8 @@ class Ridge:
 
     @classmethod
     def create(cls, settings: Settings) -> Self:
-        """With the default penalty."""
-        return cls()
+        """With the penalty of ``settings.ridge``."""
+        return cls(settings.ridge.alpha)
 
     @classmethod
     def restore(cls, header: artefacts.Header, payload: bytes) -> Self:
@@ -62,9 +61,11 @@ class Ridge:
         times: NDArray[np.datetime64],
         seed: int,
         weight: NDArray[np.float32] | None = None,
+        label_end: NDArray[np.datetime64] | None = None,
         threads: int = 1,
     ) -> None:
         """Solve the normal equations. See :meth:`Forecaster.fit`."""
+        check_rows(self.name, features, X, y)
         w = np.ones(len(y)) if weight is None else weight.astype(np.float64)
         self._median = np.array([_median(X[:, place]) for place in range(X.shape[1])])
         self._mean, self._scale = self._moments(X, w)
@@ -86,6 +87,15 @@ class Ridge:
         # Row by row, not by BLAS: there the last bits of a forecast depend on how many rows stand beside it.
         blocks = [(self._standardised(X[s : s + BLOCK]) * self._slope).sum(axis=1) for s in range(0, len(X), BLOCK)]
         return self._constant + np.concatenate(blocks or [np.empty(0)])
+
+    def explain(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Coefficient times standardised feature; the base is the constant."""
+        check_width(self.name, self.features, X)
+        told = np.empty((len(X), len(self.features) + 1))
+        told[:, -1] = self._constant
+        for start in range(0, len(X), BLOCK):
+            told[start : start + BLOCK, :-1] = self._standardised(X[start : start + BLOCK]) * self._slope
+        return told
 
     def importance(self) -> dict[str, float]:
         """Absolute coefficient of each standardised feature, as a share of all; empty where all are 0."""

@@ -3,42 +3,69 @@ KDD 2016."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from aiquant.errors import MissingError
-from aiquant.learning.forecasters import artefacts
-from aiquant.learning.forecasters.base import check_width
+from aiquant.errors import DataError, MissingError
+from aiquant.learning.forecasters import artefacts, holdout
+from aiquant.learning.forecasters.base import check_rows, check_width, take
+from aiquant.learning.scores import rank_ic
 from aiquant.settings import Settings, XGBoostSettings
 
 if TYPE_CHECKING:
-    from xgboost import Booster
-
+    from xgboost import Booster, DMatrix
 
 VALUES_PER_THREAD = 5_000_000
 """Feature values that a thread has to have for itself: with fewer, waiting for each other costs more than it brings."""
 
+GRADES = 10
+"""Grades of relevance that a date's targets are sorted into for a ranking objective."""
+
+_NOT_THE_LIBRARYS = {"n_estimators", "early_stopping_rounds", "validation_share"}
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Training rows as :meth:`Forecaster.fit` takes them."""
+
+    X: NDArray[np.float32]
+    y: NDArray[np.float32]
+    times: NDArray[np.datetime64]
+    weight: NDArray[np.float32] | None
+
+    def take(self, rows: NDArray[np.int64]) -> Rows:
+        """Some of the rows, ascending."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Rows(take(self.X, rows), self.y[rows], self.times[rows], weight)
+
 
 class XGBoost:
-    """Regression trees on the squared error; a missing value goes the way that training found better.
+    """Boosted trees on the squared error or on the order within each date; a missing value goes the way that training
+    found better.
 
-    Bin edges are found on the rows that are fitted alone.
+    Bin edges are found on the rows that are fitted alone. With early stopping the number of trees is the one with the
+    best rank IC on the latest dates of the training rows, which are held out and purged for it; the trees are then
+    grown on all training rows.
     """
 
     name = "xgboost"
 
-    def __init__(self, parameters: XGBoostSettings) -> None:
+    def __init__(self, parameters: XGBoostSettings, embargo: int = 0) -> None:
         self.parameters = parameters
+        self.embargo = embargo
         self.features: tuple[str, ...] = ()
         self._booster: Booster | None = None
 
     @classmethod
     def create(cls, settings: Settings) -> Self:
         """With the parameters of ``settings.xgboost``."""
-        return cls(settings.xgboost)
+        return cls(settings.xgboost, settings.learning.embargo)
 
     @classmethod
     def restore(cls, header: artefacts.Header, payload: bytes) -> Self:
@@ -53,6 +80,11 @@ class XGBoost:
         forecaster._booster.set_param({"nthread": 1})
         return forecaster
 
+    @property
+    def trees(self) -> int:
+        """Trees that were grown; 0 before :meth:`fit`."""
+        return 0 if self._booster is None else int(self._booster.num_boosted_rounds())
+
     def fit(
         self,
         X: NDArray[np.float32],
@@ -62,34 +94,25 @@ class XGBoost:
         times: NDArray[np.datetime64],
         seed: int,
         weight: NDArray[np.float32] | None = None,
+        label_end: NDArray[np.datetime64] | None = None,
         threads: int = 1,
     ) -> None:
-        """Learn ``n_estimators`` trees. See :meth:`Forecaster.fit`.
+        """Grow trees. See :meth:`Forecaster.fit`.
 
         Raises
         ------
+        DataError
+            When there is no row, too few dates to hold some out, or no date whose rows could be ranked.
         MissingError
             When a GPU is asked for that this XGBoost cannot use.
         """
-        import xgboost
-
-        if self.parameters.device == "cuda" and not xgboost.build_info().get("USE_CUDA"):
-            raise MissingError(  # XGBoost itself would go on with the CPU
-                "setting xgboost.device = cuda: the XGBoost that is installed was built without CUDA",
-                "set xgboost.device to cpu, or install the package xgboost in place of xgboost-cpu",
-            )
-        p = self.parameters
-        threads = min(threads, 1 + X.size // VALUES_PER_THREAD)
-        told: dict[str, Any] = p.model_dump(exclude={"n_estimators"})
-        told |= {
-            "objective": "reg:squarederror",
-            "tree_method": "hist",
-            "seed": seed,
-            "nthread": threads,
-            "verbosity": 0,
-        }
-        data = xgboost.QuantileDMatrix(X, label=y, weight=weight, max_bin=p.max_bin, nthread=threads)
-        self._booster = xgboost.train(told, data, num_boost_round=p.n_estimators)
+        check_rows(self.name, features, X, y)
+        _demand_device(self.parameters.device)
+        rows, threads = Rows(X, y, times, weight), min(threads, 1 + X.size // VALUES_PER_THREAD)
+        rounds = self.parameters.n_estimators
+        if self.parameters.early_stopping_rounds:
+            rounds = self._best_rounds(rows, times if label_end is None else label_end, seed, threads)
+        self._booster = self._grown(rows, rounds, seed, threads)
         self._booster.set_param({"nthread": 1, "device": "cpu"})
         self.features = features
 
@@ -99,6 +122,20 @@ class XGBoost:
         assert self._booster is not None
         # Of no rows some versions make a matrix.
         return np.asarray(self._booster.inplace_predict(X), dtype=np.float64).reshape(len(X))
+
+    def explain(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Shapley values of the trees, as XGBoost computes them.
+
+        S. M. Lundberg et al., *From Local Explanations to Global Understanding with Explainable AI for Trees*, Nature
+        Machine Intelligence 2 (2020), 56–67.
+        """
+        import xgboost
+
+        check_width(self.name, self.features, X)
+        assert self._booster is not None
+        if not len(X):
+            return np.empty((0, X.shape[1] + 1))
+        return np.asarray(self._booster.predict(xgboost.DMatrix(X, nthread=1), pred_contribs=True), dtype=np.float64)
 
     def importance(self) -> dict[str, float]:
         """Total gain of the splits on each feature, as a share of all; empty where no split was worth it."""
@@ -125,3 +162,84 @@ class XGBoost:
             libraries={"xgboost": xgboost.__version__},
         )
         return artefacts.write(folder, header, bytes(self._booster.save_raw("ubj")))
+
+    def _grown(self, rows: Rows, rounds: int, seed: int, threads: int, **watching: Any) -> Booster:
+        import xgboost
+
+        data = self._matrix(rows, threads)
+        told = {
+            **self.parameters.model_dump(exclude=_NOT_THE_LIBRARYS),
+            "tree_method": "hist",
+            "seed": seed,
+            "nthread": threads,
+            "verbosity": 0,
+        }
+        if self.parameters.objective != "reg:squarederror":
+            # Pairs from the whole of a date: a book is built from both of its ends, not from the top alone.
+            told |= {"lambdarank_pair_method": "mean", "ndcg_exp_gain": False}
+        return xgboost.train(told, data, num_boost_round=rounds, **watching)
+
+    def _matrix(self, rows: Rows, threads: int) -> DMatrix:
+        import xgboost
+
+        label, weight, groups = rows.y, rows.weight, None
+        if self.parameters.objective != "reg:squarederror":
+            label, weight, groups = _ranked(rows)
+        bins = self.parameters.max_bin
+        return xgboost.QuantileDMatrix(rows.X, label=label, weight=weight, qid=groups, max_bin=bins, nthread=threads)
+
+    def _best_rounds(self, rows: Rows, label_end: NDArray[np.datetime64], seed: int, threads: int) -> int:
+        """Trees with the best rank IC on the held-out tail."""
+        import xgboost
+
+        p = self.parameters
+        head, tail = holdout.split(rows.times, label_end, p.validation_share, self.embargo)
+        fitted, held = rows.take(head), rows.take(tail)
+        stopping = xgboost.callback.EarlyStopping(rounds=p.early_stopping_rounds, metric_name="rank_ic", maximize=True)
+        watched = xgboost.DMatrix(held.X, label=held.y, nthread=threads)
+        booster = self._grown(
+            fitted,
+            p.n_estimators,
+            seed,
+            threads,
+            evals=[(watched, "held_out")],
+            custom_metric=_rank_ic_of(held),
+            callbacks=[stopping],
+            verbose_eval=False,
+        )
+        return int(booster.best_iteration) + 1
+
+
+def _rank_ic_of(held: Rows) -> Callable[[NDArray[np.float32], DMatrix], tuple[str, float]]:
+    def measure(forecast: NDArray[np.float32], _: DMatrix) -> tuple[str, float]:
+        # Where all forecasts of all dates are equal there is no order, which is as good as none.
+        return "rank_ic", float(np.nan_to_num(rank_ic(held.times, forecast, held.y)))
+
+    return measure
+
+
+def _ranked(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.int64]]:
+    """Grade of each row (0 worst to ``GRADES`` − 1), weight of each date, and the date of each row, counted from 0."""
+    _, date, count = np.unique(rows.times, return_inverse=True, return_counts=True)
+    if count.max() < 2:
+        raise DataError(
+            "a ranking objective compares the symbols of a date, and no date has two",
+            "give bars of more symbols, or set xgboost.objective to reg:squarederror",
+        )
+    place = pl.DataFrame({"date": date, "y": rows.y}).select(pl.col("y").rank("average").over("date"))["y"].to_numpy()
+    grade = np.floor((place - 0.5) / count[date] * GRADES).astype(np.float32)
+    if rows.weight is None:
+        return grade, None, date
+    mean = np.bincount(date, rows.weight) / count
+    return grade, mean.astype(np.float32), date
+
+
+def _demand_device(device: str) -> None:
+    if device == "cuda":
+        import xgboost
+
+        if not xgboost.build_info().get("USE_CUDA"):  # XGBoost itself would go on with the CPU
+            raise MissingError(
+                "setting xgboost.device = cuda: the XGBoost that is installed was built without CUDA",
+                "set xgboost.device to cpu, or install the package xgboost in place of xgboost-cpu",
+            )
