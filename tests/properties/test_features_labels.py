@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiquant import calendars
-from aiquant.features import labels
+from aiquant.features import barriers, labels
 from aiquant.schemas import BARS, conform
 
 SESSIONS = calendars.sessions("XNYS", date(2020, 1, 2), date(2021, 12, 31))
@@ -62,3 +62,29 @@ def test_known_labels_are_never_revised(
     assert then.sort("symbol", "event_time").equals(whole.filter(pl.col("label_end") <= by_then))
     assert (whole["label_start"] > whole["event_time"]).all()
     assert (whole["label_end"] > whole["label_start"]).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    gone=st.sets(st.integers(66, 110), max_size=30),
+    seed=st.integers(0, 10_000),
+    horizon=st.integers(1, 12),
+    upper=st.none() | st.floats(0.1, 3),
+    lower=st.none() | st.floats(0.1, 3),
+    cut=st.integers(66, 110),
+)
+def test_known_barrier_labels_are_never_revised(
+    gone: set[int], seed: int, horizon: int, upper: float | None, lower: float | None, cut: int
+) -> None:
+    there = {"A": [s for s in range(111) if s not in gone], "M": list(range(111))}
+
+    def made(until: int) -> pl.DataFrame:
+        own = {symbol: [s for s in slots if s <= until] for symbol, slots in there.items()}
+        return pl.DataFrame(barriers.triple_barrier(table(own, seed), SESSIONS, horizon, upper, lower))
+
+    whole, then = made(110), made(cut)
+    by_then = pl.lit(SESSIONS.closes[cut].item()).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    assert then.equals(whole.filter(pl.col("label_end") <= by_then))
+    held = pl.DataFrame(labels.forward_returns(table(there, seed), SESSIONS, horizon))
+    both = whole.join(held, on=["symbol", "event_time"], suffix="_plain")
+    assert (both["label_end"] <= both["label_end_plain"]).all()  # a barrier ends a label early, never late

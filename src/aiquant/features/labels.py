@@ -35,7 +35,7 @@ GRACE = 10
 
 
 @dataclass(frozen=True)
-class _Fills:
+class Fills:
     """Where each bar of the grid, as a fill, happens: price and time (``datetime64[us]``), one entry a row."""
 
     price: NDArray[np.float64]
@@ -78,16 +78,60 @@ def forward_returns(
     DataError
         When bars are mixed, stand twice or lie outside of the sessions.
     """
+    check(horizon, fill)
+    laid = grid.build(bars, sessions)
+    return held_until(laid, due(laid, horizon), horizon, fill, actions)
+
+
+def check(horizon: int, fill: str) -> None:
+    """Refuse what has no meaning.
+
+    Raises
+    ------
+    UsageError
+        When the horizon is not positive or the fill unknown.
+    """
     if horizon < 1:
         raise UsageError(f"a label needs a horizon of 1 or more bars, not {horizon}")
     if fill not in ("next-open", "close"):
         raise UsageError(f"no fill is named {fill!r}", "choose next-open or close")
-    laid = grid.build(bars, sessions)
-    fills = _fills(laid, fill)
+
+
+def due(laid: grid.Grid, horizon: int) -> NDArray[np.int64]:
+    """The slot by which a position decided at each row is closed: ``horizon`` behind that of the fill that opens it.
+
+    Of the last row of a symbol, which opens none, it has no meaning.
+    """
+    slot = laid.slot[laid.cell]
+    return np.append(slot[1:], 0) + horizon
+
+
+def held_until(
+    laid: grid.Grid, until: NDArray[np.int64], horizon: int, fill: Fill, actions: pa.Table | None
+) -> pa.Table:
+    """Labels of positions that are closed at the first fill in the slot ``until`` or behind it.
+
+    Parameters
+    ----------
+    laid
+        The bars.
+    until
+        ``int64``, one slot a row, behind that of the fill that opens the position.
+    horizon
+        What the labels are called by.
+    fill, actions
+        See :func:`forward_returns`.
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows of :data:`aiquant.schemas.LABELS`, sorted by symbol and event_time.
+    """
+    fills = fills_of(laid, fill)
     delisted = _delisted(laid, actions)
-    entry, exit_, gone = _rows(laid, horizon, delisted)
+    entry, exit_, gone = _rows(laid, until, delisted)
     told = (entry >= 0) & (exit_ >= 0)
-    shares, cash = _holdings(laid, actions)
+    shares, cash = holdings(laid, actions)
     at, start, end = np.flatnonzero(told), entry[told], exit_[told]
     stopped = gone[told]
     close = laid.rows["close"].to_numpy()
@@ -97,8 +141,7 @@ def forward_returns(
     price = np.where(stopped, last_price, fills.price[end])
     # An action of the entry's own bar is already in the entry's price.
     value = price * shares[end] / shares[start] + (cash[end] - cash[start]) / shares[start]
-    target = laid.slot[laid.cell][start] + horizon
-    noticed = laid.slots.closes[np.minimum(target + GRACE, len(laid.slots.closes) - 1)]
+    noticed = laid.slots.closes[np.minimum(until[at] + GRACE, len(laid.slots.closes) - 1)]
     over = np.where(np.isin(end, laid.row_starts[1:] - 1) & _at_rows(laid, delisted)[end], close_time[end], noticed)
     rows = laid.rows.select("symbol", "date", "event_time")[at].with_columns(
         pl.lit(horizon, pl.Int32).alias("horizon"),
@@ -115,18 +158,19 @@ def _times(name: str, moments: NDArray[np.datetime64]) -> pl.Series:
     return pl.Series(name, moments.astype("datetime64[us]")).dt.replace_time_zone("UTC")
 
 
-def _fills(laid: grid.Grid, fill: Fill) -> _Fills:
+def fills_of(laid: grid.Grid, fill: Fill) -> Fills:
+    """The fill of each row, were a position opened or closed there."""
     slot = laid.slot[laid.cell]
     close = laid.rows["close"].to_numpy()
     if fill == "close":
-        return _Fills(close, laid.slots.closes[slot])
+        return Fills(close, laid.slots.closes[slot])
     opened = laid.rows["open"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     at_open = np.isfinite(opened)
-    return _Fills(np.where(at_open, opened, close), np.where(at_open, laid.slots.opens[slot], laid.slots.closes[slot]))
+    return Fills(np.where(at_open, opened, close), np.where(at_open, laid.slots.opens[slot], laid.slots.closes[slot]))
 
 
 def _rows(
-    laid: grid.Grid, horizon: int, delisted: NDArray[np.bool_]
+    laid: grid.Grid, until: NDArray[np.int64], delisted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """For each row the rows of its two fills (−1: none, or not yet), and whether the symbol stopped before the last."""
     n = laid.rows.height
@@ -139,7 +183,7 @@ def _rows(
         own = slot[begin:end]
         soon = own[1:] <= own[:-1] + 1 + GRACE
         entry[begin : end - 1] = np.where(soon, np.arange(begin + 1, end), -1)
-        target = own[1:] + horizon
+        target = until[begin : end - 1]
         after = begin + np.searchsorted(own, target)
         there = after < end
         there[there] = slot[after[there]] <= target[there] + GRACE
@@ -163,7 +207,7 @@ def _at_rows(laid: grid.Grid, by_symbol: NDArray[np.bool_]) -> NDArray[np.bool_]
     return np.repeat(by_symbol, np.diff(laid.row_starts))
 
 
-def _holdings(laid: grid.Grid, actions: pa.Table | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def holdings(laid: grid.Grid, actions: pa.Table | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Shares that one share of each symbol's first bar has become by each row, and the cash that they were paid."""
     n = laid.rows.height
     shares, cash = np.ones(n), np.zeros(n)

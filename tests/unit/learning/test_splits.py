@@ -116,7 +116,7 @@ def test_one_symbol_has_nothing_to_be_ranked_against(market: Callable[..., Any])
 
 
 def sessions(count: int, horizon: int = 1, symbols: int = 1, ends: dict[int, int] | None = None) -> Panel:
-    """Decisions 0, 1, 2 … one a day; the label of day i runs from i+1 to i+1+horizon, or where ``ends`` says (by row)."""
+    """Decisions one a day; the label of day i runs from i+1 to i+1+horizon, that of row r to ``ends[r]``."""
     day = np.repeat(np.arange(count), symbols)
     end = day + 1 + horizon
     for row, moment in (ends or {}).items():
