@@ -7,7 +7,6 @@ label is not known yet stays: it cannot be trained on, but it can be forecast.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -15,12 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aiquant.errors import DataError
+from aiquant.learning import targets
+from aiquant.learning.targets import Target
 from aiquant.schemas import FEATURES
-
-Target = Literal["rank", "return", "excess"]
-
-MIN_CROSS_SECTION = 2
-"""Symbols with a label that a date needs before ranks or excess returns mean anything."""
 
 TILE_ROWS, TILE_COLUMNS = 8192, 16
 """Of the matrix that are written at a time; 16 float32 are a line of the processor's cache."""
@@ -37,11 +33,9 @@ class Panel:
     features
         Names of the k columns of ``X``.
     y
-        ``float32``, shape (n,): what is learnt (see ``target``); NaN where it is not known, or where a date has fewer
-        than two labels and the target is relative.
+        ``float32``, shape (n,): what is learnt, see :func:`aiquant.learning.targets.learnt`; NaN where it is not known.
     target
-        ``rank``: rank of the forward return within the date, −0.5 to 0.5, ties shared; ``return``: the forward return;
-        ``excess``: the forward return less the mean of the date.
+        Of what kind it is.
     horizon
         Bars held.
     forward_return
@@ -86,6 +80,7 @@ def build(
     target: Target = "rank",
     universe: pa.Table | None = None,
     horizon: int | None = None,
+    scaled: bool = False,
 ) -> Panel:
     """Join features and labels by symbol and decision time.
 
@@ -96,9 +91,9 @@ def build(
     features
         Schema ``FEATURES`` and one numeric column per feature.
     labels
-        Schema ``LABELS``, of one horizon.
-    target
-        See :class:`Panel`.
+        Schema ``LABELS``, of one horizon, and the conditions that the target needs.
+    target, scaled
+        What is learnt: see :func:`aiquant.learning.targets.learnt`.
     universe
         Schema ``UNIVERSE``, of one universe: rows of symbols that were not known to be members at the time are left
         out. Where the table holds several versions of a membership, the newest one known at the row's time counts.
@@ -123,7 +118,7 @@ def build(
     return Panel(
         X=_matrix(features, names, joined["row"].to_numpy()),
         features=names,
-        y=_target(joined, target),
+        y=targets.learnt(joined, target, held, scaled),
         target=target,
         horizon=held,
         forward_return=returns,
@@ -198,6 +193,7 @@ def _horizon(labels: pa.Table, asked: int | None) -> int:
 
 def _join(rows: pl.DataFrame, labels: pa.Table) -> pl.DataFrame:
     columns = ["symbol", "event_time", "label_start", "label_end", "forward_return"]
+    columns += [name for name in targets.CONDITIONS if name in labels.column_names]
     known = pl.DataFrame(pl.from_arrow(labels.select(columns)))
     joined = rows.join(known, on=["symbol", "event_time"], how="left").sort("event_time", "symbol")
     keys = [pl.col("event_time"), pl.col("symbol")]  # sorted by them: a key that stands twice follows itself
@@ -206,20 +202,6 @@ def _join(rows: pl.DataFrame, labels: pa.Table) -> pl.DataFrame:
         first = joined.filter(twice).row(0, named=True)
         raise DataError(f"features or labels hold {first['symbol']} at {first['event_time']} more than once")
     return joined
-
-
-def _target(joined: pl.DataFrame, target: Target) -> NDArray[np.float32]:
-    value = pl.when(pl.col("forward_return").is_finite()).then("forward_return")
-    count = value.count().over("event_time")
-    if target == "rank":
-        learnt = (value.rank("average").over("event_time") - 1) / (count - 1) - 0.5
-    elif target == "excess":
-        learnt = value - value.mean().over("event_time")
-    else:
-        learnt, count = value, pl.lit(MIN_CROSS_SECTION)
-    enough = pl.when(count >= MIN_CROSS_SECTION).then(learnt)
-    series = joined.select(enough.cast(pl.Float32).fill_null(np.nan)).to_series()
-    return np.ascontiguousarray(series.to_numpy())
 
 
 def _matrix(features: pa.Table, names: tuple[str, ...], order: NDArray[np.uint32]) -> NDArray[np.float32]:

@@ -23,6 +23,9 @@ from aiquant.schemas import FORECASTS, conform
 Progress = Callable[[int, int], None]
 """Called with the folds done and all folds, from the calling thread."""
 
+Weigh = Callable[[Panel, NDArray[np.int64]], NDArray[np.float32] | None]
+"""Gives the weights (shape (rows,)) of rows that are trained on, or None where all count alike."""
+
 FINAL = -1
 """Fold number of a forecaster that was fitted on all of the history."""
 

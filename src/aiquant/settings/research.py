@@ -20,8 +20,27 @@ class LabelSettings(Section):
     """What a model is asked to forecast."""
 
     horizon: int = Field(5, ge=1, le=260, description="Bars that a position is held.")
-    target: Literal["rank", "return", "excess"] = Field(
-        "rank", description="rank: rank within the date, −0.5 to 0.5; excess: return less the date's mean."
+    window: Literal["horizon", "triple-barrier"] = Field(
+        "horizon", description="What ends the window of a label that is learnt: the horizon, or a barrier before it."
+    )
+    upper: float | None = Field(
+        2.0, gt=0, description="Gain at which a barrier ends it, in deviations of a return over the horizon."
+    )
+    lower: float | None = Field(2.0, gt=0, description="Loss at which a barrier ends it, likewise.")
+    target: Literal["rank", "return", "excess", "beta-neutral"] = Field(
+        "rank",
+        description="rank: rank within the date, −0.5 to 0.5; excess: return less the date's mean; beta-neutral: less "
+        "beta times that mean.",
+    )
+    scaled: bool = Field(False, description="Divide returns by the volatility known at the decision.")
+    weights: Literal["equal", "uniqueness"] = Field(
+        "equal", description="uniqueness: a training row counts less, the more labels of its symbol overlap its own."
+    )
+    time_decay: float = Field(
+        1.0,
+        gt=-1,
+        le=1,
+        description="Share of its weight that the oldest training row keeps; below 0: share of rows that weigh nothing.",
     )
 
 
