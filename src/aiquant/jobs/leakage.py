@@ -133,6 +133,7 @@ class _Computed:
     @classmethod
     def of(cls, pipeline: Pipeline, inputs: Inputs) -> _Computed:
         features, labels = pipeline.features(inputs), pipeline.labels(inputs)
+        labels = pipeline.learnt(inputs, labels)
         panel = pipeline.panel(features, labels, pipeline.universe(inputs))
         folds = pipeline.folds(panel)
         return cls(pl.DataFrame(features), pl.DataFrame(labels), panel, folds)

@@ -22,6 +22,9 @@ from aiquant.jobs import vintages
 from aiquant.settings import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from aiquant.features.catalogue import FeatureSet
     from aiquant.lake import Lake
     from aiquant.learning.forecasters import Forecaster
@@ -193,19 +196,64 @@ class Pipeline:
             lookback=self.feature_set.lookback,
         )
 
-    def labels(self, inputs: Inputs) -> pa.Table:
-        """Forward returns, each with the versions known when it ended."""
+    def labels(self, inputs: Inputs, horizon: int | None = None) -> pa.Table:
+        """Forward returns, each with the versions known when it ended: what forecasts are judged by."""
         from aiquant.features import labels
 
-        horizon = self.settings.labels.horizon
+        held = horizon or self.settings.labels.horizon
         return vintages.point_in_time(
             inputs.bars,
             lambda bars: labels.forward_returns(
-                bars, inputs.sessions, horizon, fill=self.settings.backtest.fill, actions=inputs.actions
+                bars, inputs.sessions, held, fill=self.settings.backtest.fill, actions=inputs.actions
             ),
             clock="label_end",
             sessions=inputs.sessions,
-            lookback=horizon + 2 * labels.GRACE + 2,
+            lookback=held + 2 * labels.GRACE + 2,
+        )
+
+    def conditions(self, inputs: Inputs) -> pa.Table:
+        """Volatility, beta and dollar volume at each bar, with the versions known at its own time."""
+        from aiquant.features import conditions
+
+        return vintages.point_in_time(
+            inputs.bars,
+            lambda bars: conditions.compute(bars, inputs.sessions, inputs.actions),
+            clock="event_time",
+            sessions=inputs.sessions,
+            lookback=conditions.definitions().lookback,
+        )
+
+    def learnt(self, inputs: Inputs, labels: pa.Table) -> pa.Table:
+        """What is learnt from: ``labels`` or those that end at barriers, with the conditions that the target needs."""
+        from aiquant.learning import targets
+
+        told = self.settings.labels
+        rows = labels if told.window == "horizon" else self._barriers(inputs)
+        wanted = targets.needs(told.target, told.scaled)
+        if not wanted:
+            return rows
+        key = ["symbol", "event_time"]
+        known = pl.DataFrame(self.conditions(inputs).select([*key, *wanted]))
+        return pl.DataFrame(rows).join(known, on=key, how="left", maintain_order="left").to_arrow()
+
+    def _barriers(self, inputs: Inputs) -> pa.Table:
+        from aiquant.features import barriers, conditions, labels
+
+        told = self.settings.labels
+        return vintages.point_in_time(
+            inputs.bars,
+            lambda bars: barriers.triple_barrier(
+                bars,
+                inputs.sessions,
+                told.horizon,
+                told.upper,
+                told.lower,
+                fill=self.settings.backtest.fill,
+                actions=inputs.actions,
+            ),
+            clock="label_end",
+            sessions=inputs.sessions,
+            lookback=told.horizon + 2 * labels.GRACE + 2 + conditions.definitions().lookback,
         )
 
     def universe(self, inputs: Inputs) -> pa.Table | None:
@@ -217,7 +265,15 @@ class Pipeline:
         from aiquant.learning import panel
 
         told = self.settings.labels
-        return panel.build(features, labels, target=told.target, universe=universe, horizon=told.horizon)
+        return panel.build(
+            features, labels, target=told.target, universe=universe, horizon=told.horizon, scaled=told.scaled
+        )
+
+    def weigh(self, panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Weights of rows that are trained on; None where all count alike."""
+        from aiquant.learning import weights
+
+        return weights.of(panel, rows, self.settings.labels.weights, self.settings.labels.time_decay)
 
     def folds(self, panel: Panel) -> list[Fold]:
         """Purged walk-forward folds."""
@@ -233,7 +289,14 @@ class Pipeline:
 
         learning = self.settings.learning
         return training.walk_forward(
-            panel, folds, self.make, run_id=run_id, seed=learning.seed, threads=learning.threads, progress=progress
+            panel,
+            folds,
+            self.make,
+            run_id=run_id,
+            seed=learning.seed,
+            threads=learning.threads,
+            weigh=self.weigh,
+            progress=progress,
         )
 
     def make(self) -> Forecaster:

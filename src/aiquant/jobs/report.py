@@ -104,11 +104,19 @@ def _tracks(workspace: Workspace, run_id: str, traded: dict[str, Any]) -> dict[s
 
 def _description(told: dict[str, Any]) -> str:
     settings, features = told["settings"], told["features"]
-    target = {"rank": "the rank", "return": "the return", "excess": "the return above the average"}
+    target = {
+        "rank": "the rank",
+        "return": "the return",
+        "excess": "the return above the average",
+        "beta-neutral": "the return above what its beta explains",
+    }
+    until = " or until a barrier is touched" if settings["labels.window"] == "triple-barrier" else ""
+    scaled = ", in units of its volatility," if settings["labels.scaled"] else ""
+    refit = f"every {settings['learning.refit']} sessions" if settings["learning.refit"] else "for each year"
     return (
-        f"{settings['learning.model']} forecasts {target[settings['labels.target']]} of each symbol over the next "
-        f"{settings['labels.horizon']} sessions from {features['count']} features (set {features['set']}), trained "
-        f"anew for each year on the years before it. Forecasts are held {settings['portfolio.rule']}: "
+        f"{settings['learning.model']} forecasts {target[settings['labels.target']]}{scaled} of each symbol over the "
+        f"next {settings['labels.horizon']} sessions{until} from {features['count']} features (set {features['set']}), "
+        f"trained anew {refit} on the time before it. Forecasts are held {settings['portfolio.rule']}: "
         f"{100 * settings['portfolio.quantile']:g} % of the universe on a side."
     )
 

@@ -92,14 +92,16 @@ def compute(pipeline: Pipeline, inputs: Inputs, features: pa.Table, run_id: str,
     learning = pipeline.settings.learning
     with journal.station("labels") as station:
         labels = pipeline.labels(inputs)
-        panel = pipeline.panel(features, labels, pipeline.universe(inputs))
+        panel = pipeline.panel(features, pipeline.learnt(inputs, labels), pipeline.universe(inputs))
         folds = pipeline.folds(panel)
         station.rows = labels.num_rows
         station.note = f"{len(folds)} purged folds"
     name = f"train {learning.model}"
     with journal.station(name) as station:
         trained = pipeline.train(panel, folds, run_id, journal.progress(name))
-        final = training.fit_final(panel, pipeline.make, seed=learning.seed, threads=learning.threads)
+        final = training.fit_final(
+            panel, pipeline.make, seed=learning.seed, threads=learning.threads, weigh=pipeline.weigh
+        )
         station.rows = trained.forecasts.num_rows
         station.note = "forecasts out of sample"
     with journal.station("judge") as station:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aiquant.errors import DataError
 from aiquant.learning.panel import Panel
+from aiquant.learning.targets import compares
 from aiquant.settings import LearningSettings
 
 Times = NDArray[np.datetime64]
@@ -108,7 +109,7 @@ def walk_forward(panel: Panel, learning: LearningSettings) -> list[Fold]:
     """
     years = panel.dates.astype("datetime64[Y]").astype(np.int64) + 1970
     first, last = _test_years(years, learning)
-    _demand_company(panel)
+    _demand_labels(panel)
     times = np.unique(panel.event_time)
     known = panel.labelled
     folds: list[Fold] = []
@@ -161,7 +162,7 @@ def combinatorial(panel: Panel, groups: int, tested: int, embargo: int, rows: Ro
     """
     if not 1 <= tested < groups:
         raise DataError(f"{tested} of {groups} groups cannot be tested", "choose fewer groups to test than there are")
-    _demand_company(panel)
+    _demand_labels(panel)
     taken = np.arange(len(panel), dtype=np.int64) if rows is None else rows
     moments = panel.event_time[taken]
     own = np.unique(moments)
@@ -212,8 +213,14 @@ def spans(panel: Panel, rows: Rows) -> list[tuple[np.datetime64, np.datetime64]]
     return [(dates[places[s]], dates[places[e]]) for s, e in zip(starts, ends, strict=True)]
 
 
-def _demand_company(panel: Panel) -> None:
-    if len(panel.symbol_names) < 2 and panel.target != "return":
+def _demand_labels(panel: Panel) -> None:
+    if not np.isfinite(panel.forward_return).any():
+        sessions = len(np.unique(panel.event_time))
+        raise DataError(
+            f"no label is known: {sessions} decision times, and a label's window of {panel.horizon} bars behind each",
+            "give more history, or set labels.horizon to fewer bars",
+        )
+    if len(panel.symbol_names) < 2 and compares(panel.target):
         raise DataError(
             f"there is one symbol alone: the target {panel.target!r} compares symbols of the same date",
             "give bars of more symbols, or set labels.target to return",

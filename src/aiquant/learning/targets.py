@@ -59,12 +59,14 @@ def learnt(rows: pl.DataFrame, target: Target, horizon: int, scaled: bool = Fals
         When a column that the target needs is not there.
     """
     missing = [name for name in needs(target, scaled) if name not in rows.columns]
+    if rows["forward_return"].null_count() == len(rows):
+        return np.full(len(rows), np.nan, dtype=np.float32)
     if missing:
         raise DataError(
             f"the target {target!r} needs the {' and '.join(missing)} of each label, which the labels do not have",
             "give labels with the conditions of their decisions",
         )
-    value = pl.when(pl.col("forward_return").is_finite()).then("forward_return")
+    value: pl.Expr = pl.when(pl.col("forward_return").is_finite()).then("forward_return")
     mean = value.mean().over("event_time")
     if target == "excess":
         value = value - mean
@@ -81,4 +83,4 @@ def learnt(rows: pl.DataFrame, target: Target, horizon: int, scaled: bool = Fals
 
 
 def _finite(name: str) -> pl.Expr:
-    return pl.when(pl.col(name).is_finite()).then(name).cast(pl.Float64)
+    return pl.when(pl.col(name).is_finite()).then(pl.col(name).cast(pl.Float64))

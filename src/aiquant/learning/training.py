@@ -77,6 +77,7 @@ def walk_forward(
     run_id: str,
     seed: int,
     threads: int = 0,
+    weigh: Weigh | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Fit a fresh forecaster for each fold and forecast the rows that the fold tests.
@@ -89,8 +90,15 @@ def walk_forward(
         Gives a forecaster that is not fitted yet.
     threads
         Threads in all; 0 takes all cores.
+    weigh
+        See :data:`Weigh`.
     progress
         See :data:`Progress`.
+
+    Raises
+    ------
+    DataError
+        When all labels that a fold is trained on are equal.
     """
     cores = threads or os.cpu_count() or 1
     workers = max(1, min(cores, len(folds)))
@@ -101,7 +109,7 @@ def walk_forward(
             for fold in sorted(
                 folds, key=lambda f: -len(f.train)
             ):  # the longest first, so that none is left at the end
-                running.append(pool.submit(_fit_fold, panel, fold, make, seed, cores // workers))
+                running.append(pool.submit(_fit_fold, panel, fold, make, seed, cores // workers, weigh))
             for done in as_completed(running):
                 fitted[done.result().fold.number] = done.result()
                 if progress is not None:
@@ -112,19 +120,21 @@ def walk_forward(
     return _assembled(panel, [fitted[number] for number in sorted(fitted)], run_id)
 
 
-def fit_final(panel: Panel, make: Callable[[], Forecaster], *, seed: int, threads: int = 0) -> Forecaster:
+def fit_final(
+    panel: Panel, make: Callable[[], Forecaster], *, seed: int, threads: int = 0, weigh: Weigh | None = None
+) -> Forecaster:
     """A forecaster fitted on all rows with a label, for decisions after the panel's end.
 
     Raises
     ------
     DataError
-        When no row has a label.
+        When no row has a label, or all labels are equal.
     """
     rows = np.flatnonzero(panel.labelled)
     if not len(rows):
         raise DataError("no label is known: there is nothing to train on", "give more history")
     with _one_thread_in_linear_algebra():
-        return _fit(panel, rows, make(), seed, threads or os.cpu_count() or 1)
+        return _fit(panel, rows, make(), seed, threads or os.cpu_count() or 1, weigh)
 
 
 def predict(
@@ -142,14 +152,19 @@ def predict(
     return _forecasts(panel, taken, forecast, np.full(len(taken), fold, dtype=np.int32), run_id, model.name)
 
 
-def _fit_fold(panel: Panel, fold: Fold, make: Callable[[], Forecaster], seed: int, threads: int) -> Fitted:
+def _fit_fold(
+    panel: Panel, fold: Fold, make: Callable[[], Forecaster], seed: int, threads: int, weigh: Weigh | None
+) -> Fitted:
     began = time.perf_counter()
-    model = _fit(panel, fold.train, make(), seed, threads)
+    model = _fit(panel, fold.train, make(), seed, threads, weigh)
     forecast = model.predict(take(panel.X, fold.test))
     return Fitted(fold, model, forecast, time.perf_counter() - began)
 
 
-def _fit(panel: Panel, rows: NDArray[np.int64], model: Forecaster, seed: int, threads: int) -> Forecaster:
+def _fit(
+    panel: Panel, rows: NDArray[np.int64], model: Forecaster, seed: int, threads: int, weigh: Weigh | None
+) -> Forecaster:
+    _demand_difference(panel, rows)
     model.fit(
         take(panel.X, rows),
         panel.y[rows],
@@ -157,9 +172,20 @@ def _fit(panel: Panel, rows: NDArray[np.int64], model: Forecaster, seed: int, th
         times=panel.event_time[rows],
         label_end=panel.label_end[rows],
         seed=seed,
+        weight=None if weigh is None else weigh(panel, rows),
         threads=max(threads, 1),
     )
     return model
+
+
+def _demand_difference(panel: Panel, rows: NDArray[np.int64]) -> None:
+    learnt = panel.y[rows]
+    if len(learnt) > 1 and learnt.min() == learnt.max():
+        raise DataError(
+            f"all {len(learnt):,} labels from {panel.dates[rows[0]]} to {panel.dates[rows[-1]]} are equal"
+            f" ({learnt[0]:g}): there is nothing to learn",
+            "see whether the prices of the bars move, and which setting labels.target has",
+        )
 
 
 def _columns(panel: Panel, features: tuple[str, ...], rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -41,7 +41,8 @@ def of(panel: Panel, rows: NDArray[np.int64], weighting: Weighting, time_decay: 
         times = np.unique(panel.event_time)
         unique = average_uniqueness(panel.symbols[rows], panel.label_start[rows], panel.label_end[rows], times)
     weight = unique * decay(panel.event_time[rows], unique, time_decay)
-    return (weight / weight.mean()).astype(np.float32)
+    relative: NDArray[np.float32] = (weight / weight.mean()).astype(np.float32)
+    return relative
 
 
 def average_uniqueness(

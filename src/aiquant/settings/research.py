@@ -40,7 +40,7 @@ class LabelSettings(Section):
         1.0,
         gt=-1,
         le=1,
-        description="Share of its weight that the oldest training row keeps; below 0: share of rows that weigh nothing.",
+        description="Share of its weight that the oldest training row keeps; below 0: the share that weighs nothing.",
     )
 
 

@@ -58,6 +58,23 @@ def test_the_honest_pipeline_passes(inputs: Inputs) -> None:
 _WHAT = ("features", "labels", "forecasts", "splits")
 
 
+def test_barriers_conditions_weights_and_refits_do_not_leak_either(inputs: Inputs) -> None:
+    asked = {
+        "labels.window": "triple-barrier",
+        "labels.upper": "1",
+        "labels.lower": "1",
+        "labels.target": "beta-neutral",
+        "labels.scaled": "true",
+        "labels.weights": "uniqueness",
+        "labels.time_decay": "0.3",
+        "learning.refit": "60",
+        "learning.train_years": "2",
+    }
+    verdict = _verdict(Pipeline(settings.load(None, FAST | asked)), inputs)
+    assert verdict.passed, [c for c in verdict.comparisons if c.differing]
+    assert sum(c.compared for c in verdict.comparisons if c.what == "forecasts") > 300
+
+
 class CentredWindow(Pipeline):
     """A feature that smooths with the days to come."""
 

@@ -245,3 +245,10 @@ def test_a_split_that_cannot_be_made_says_so() -> None:
         splits.purged_folds(sessions(12), k=13, embargo=0)
     with pytest.raises(DataError, match="nothing to train on .* fewer bars in labels.horizon"):
         splits.purged_folds(sessions(12, horizon=8), k=2, embargo=0)
+
+
+def test_a_history_that_is_shorter_than_a_label_says_so() -> None:
+    with pytest.raises(DataError, match="no label is known: 12 decision times, and a label's window of 20 bars"):
+        splits.walk_forward(sessions(12, horizon=20), LearningSettings(first_test=2020))
+    with pytest.raises(DataError, match="no label is known"):
+        splits.purged_folds(sessions(12, horizon=20), k=2, embargo=0)

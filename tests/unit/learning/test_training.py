@@ -152,3 +152,21 @@ def test_without_any_label_there_is_no_final_model(market: Callable[..., Any]) -
     features, labels = market(DAYS[:6], horizon=2)
     with pytest.raises(DataError, match="nothing to train on"):
         training.fit_final(panel.build(features, labels.slice(0, 0), horizon=2), xgboost, seed=7)
+
+
+def test_forecasters_are_given_the_weights_of_their_rows(built: Panel, folds: list[splits.Fold]) -> None:
+    def weigh(panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return (rows + 1).astype(np.float32)
+
+    Spy.seen.clear()
+    training.walk_forward(built, folds, Spy, run_id="r", seed=1, weigh=weigh)
+    training.fit_final(built, Spy, seed=1, weigh=weigh)
+    given = sorted((told["weight"].tolist() for _, _, told in Spy.seen), key=len)
+    rows = [*(fold.train for fold in folds), np.flatnonzero(built.labelled)]
+    assert given == [(each + 1).tolist() for each in rows]
+
+
+def test_labels_that_are_all_equal_teach_nothing(built: Panel, folds: list[splits.Fold]) -> None:
+    flat = replace(built, y=np.where(np.isnan(built.y), np.nan, 0).astype(np.float32))
+    with pytest.raises(DataError, match=r"labels from 2018-01-03 to .* are equal \(0\): there is nothing to learn"):
+        training.walk_forward(flat, folds, xgboost, run_id="r", seed=1)
