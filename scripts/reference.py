@@ -104,12 +104,13 @@ def schemas_page() -> str:
 
 def features_page() -> str:
     """Every feature of the sets, and the operators that formulas may use."""
-    from aiquant.features.operators import FIELDS, OPERATORS
+    from aiquant.features.fields import BAR
+    from aiquant.features.operators import OPERATORS
 
     parts = [
         "# Features",
         NOTICE,
-        "Formulas are in the text form of Qlib. Fields: " + _code([f"${f}" for f in FIELDS]) + ". The look-back is the "
+        "Formulas are in the text form of Qlib. Fields: " + _code([f"${f}" for f in BAR]) + ". The look-back is the "
         "number of sessions before the current one that a feature reads; nothing can read ahead. Own sets: "
         "[write a feature](../how-to/write-a-feature.md).",
     ]

@@ -40,6 +40,8 @@ class Sessions:
         ``datetime64[us]``, shape (n,), UTC: the first and the last moment of each session.
     per_year
         Sessions per year, counted over the calendar's own last ten whole years before the last session.
+    longest_us
+        Microseconds of the longest session of the calendar, whichever sessions these are; 0 where that is not known.
     """
 
     calendar: str
@@ -47,6 +49,7 @@ class Sessions:
     opens: NDArray[np.datetime64]
     closes: NDArray[np.datetime64]
     per_year: float
+    longest_us: int = 0
 
     @property
     def after_close(self) -> int:
@@ -128,6 +131,7 @@ def sessions(calendar: str, first: date, last: date) -> Sessions:
         opens=_utc(schedule["open"]),
         closes=_utc(schedule["close"]),
         per_year=_per_year(whole, last),
+        longest_us=int((whole.schedule["close"] - whole.schedule["open"]).max().value) // 1000,
     )
 
 

@@ -87,6 +87,7 @@ def grown(operators: list[str], window: int) -> st.SearchStrategy[Expression]:
             "buckets": st.sampled_from([2.0, 5.0]),
             "span": st.sampled_from([0.7, 1.0, 2.0]),
             "shift": st.integers(1, window).map(float),
+            "sessions": st.integers(1, window).map(float),
             "window": st.integers(4, window).map(float),
         }[kind]
 

@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant.calendars import Sessions
-from aiquant.features import adjustments, crosssection, elementwise, grid, planning, rolling
+from aiquant.features import adjustments, crosssection, elementwise, grid, insession, planning, rolling
 from aiquant.features.catalogue import FeatureSet
 from aiquant.features.expressions import Expression
 from aiquant.schemas import FEATURES
@@ -117,7 +117,7 @@ class _Work:
             columns = np.empty((len(node.args), self.laid.size))
             self.run(list(node.args), columns, cells=True)
             if not self.policy.partial:
-                columns[:, age < node.lookback] = np.nan
+                columns[:, age < node.slots(self.laid.axis.per_session)] = np.nan
             self.ready[node.digest] = crosssection.compute(node, list(columns), dates)
 
     def run(self, roots: list[Expression], out: NDArray[Any], cells: bool = False) -> None:
@@ -131,7 +131,7 @@ class _Work:
 
         @cache
         def steps(skip: int) -> list[planning.Step]:
-            return planning.plan(roots, frozenset(self.ready), skip)
+            return planning.plan(roots, frozenset(self.ready), skip, self.laid.axis.per_session)
 
         def compute_chunk(symbols: tuple[int, int]) -> None:
             chunk = _Chunk(self, *symbols)
@@ -187,7 +187,7 @@ class _Chunk:
                     if cells:
                         out[row, self.begin : self.end] = self._array(digest)
                     else:
-                        self._write(out[row, self.rows], digest, roots[row].lookback)
+                        self._write(out[row, self.rows], digest, roots[row].slots(self.work.laid.axis.per_session))
                 for digest in step.finished:
                     self.values.pop(digest, None)
 
@@ -200,6 +200,11 @@ class _Chunk:
             series = [self._float64(a.digest) for a in node.args]
             results = rolling.compute(step.nodes, series, self.starts, step.skip, self.work.policy)
             self.values.update(zip((n.digest for n in step.nodes), results, strict=True))
+        elif family == "session":
+            series = [self._float64(a.digest) for a in node.args]
+            laid = self.work.laid
+            slot = laid.slot[self.begin : self.end]
+            self.values[node.digest] = insession.compute(node, series, self.starts, slot, laid.axis.first)
         else:
             self.values[node.digest] = self._cellwise(node, family)
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 
 from aiquant.errors import UsageError
 from aiquant.features import operators
+from aiquant.features.fields import FIELDS
+from aiquant.features.lookbacks import Reach
 
 _INFIX = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Power": "**", "And": "&", "Or": "|"} | {
     "Gt": ">",
@@ -55,13 +57,15 @@ class Expression:
         The numbers that follow them: windows, shifts, quantiles; the value of a constant.
     name
         Name of a field, else empty.
+    reach
+        How far before the current slot the value may depend on.
     lookback
-        Slots before the current one that the value may depend on.
+        The same in sessions: the slots of daily bars. For other intervals see :meth:`slots`.
     digest
         Names the value: equal digests mean equal values on equal bars.
     """
 
-    __slots__ = ("op", "args", "numbers", "name", "lookback", "digest")
+    __slots__ = ("op", "args", "numbers", "name", "reach", "lookback", "digest")
 
     def __init__(
         self, op: str, args: tuple[Expression, ...] = (), numbers: tuple[float, ...] = (), name: str = ""
@@ -70,10 +74,17 @@ class Expression:
         self.args = args
         self.numbers = numbers
         self.name = name
-        own = operators.OPERATORS[op].lookback(numbers) if op in operators.OPERATORS else 0
-        self.lookback: int = own + max((a.lookback for a in args), default=0)
+        own = operators.OPERATORS[op].reach(numbers) if op in operators.OPERATORS else Reach()
+        if op == "field":
+            own = Reach.of(-1, 1 + FIELDS[name].sessions) if FIELDS[name].sessions else own
+        self.reach: Reach = own.behind(Reach.furthest(a.reach for a in args))
+        self.lookback: int = self.reach.slots(1)
         content = "\x1f".join((op, name, *(float(n).hex() for n in numbers), *(a.digest for a in args)))
         self.digest: str = hashlib.sha256(content.encode()).hexdigest()[:32]
+
+    def slots(self, per_session: int) -> int:
+        """Slots before the current one that the value may depend on, where a session has at most ``per_session``."""
+        return self.reach.slots(per_session)
 
     def __add__(self, other: Expression | float) -> Expression:
         return apply("Add", self, other)
@@ -183,16 +194,16 @@ def _short(text: str) -> str:
 
 
 def field(name: str) -> Expression:
-    """A column of the bars: open, high, low, close, volume or vwap.
+    """A column of the bars, a calendar field or an attached one: see :mod:`aiquant.features.fields`.
 
     Raises
     ------
     UsageError
         When there is no such field; names the nearest.
     """
-    if name not in operators.FIELDS:
+    if name not in FIELDS:
         raise UsageError(
-            f"no field is named ${name}", operators.nearest(f"${name}", [f"${f}" for f in operators.FIELDS], "fields")
+            f"no field is named ${name}", operators.nearest(f"${name}", [f"${f}" for f in FIELDS], "fields")
         )
     return Expression("field", name=name)
 

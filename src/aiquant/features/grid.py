@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ import pyarrow.compute
 
 from aiquant.calendars import Sessions
 from aiquant.errors import DataError
-from aiquant.features.operators import FIELDS
+from aiquant.features.fields import ATTACHED, BAR, CALENDAR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,12 +58,23 @@ class Axis:
         The sessions that are numbered.
     interval
         ``1d``, ``1m``, ``5m``, ``1h`` …
+
+    Attributes
+    ----------
+    first
+        int64, (sessions + 1,): the slot in which each session begins.
+    per_session
+        The most slots that a session of this calendar has, whether or not it is among ``sessions``.
+    cache
+        What was computed of the axis, by name.
     """
 
     def __init__(self, sessions: Sessions, interval: str) -> None:
         self.sessions = sessions
         self.interval = interval
         self.daily = interval.endswith("d")
+        self.cache: dict[str, Any] = {}
+        self.per_session = 1
         if self.daily:
             self.first: NDArray[np.int64] = np.arange(len(sessions) + 1)
             return
@@ -71,6 +82,8 @@ class Axis:
         length = ((sessions.closes - sessions.opens) / _US).astype(np.int64)
         self._regular = -(-length // int(self._step / _US))
         more = 1 if sessions.after_close else 0
+        longest = max(sessions.longest_us, int(length.max(initial=1)))
+        self.per_session = -(-longest // int(self._step / _US)) + more
         self.first = np.concatenate([[0], np.cumsum(self._regular + more)]).astype(np.int64)
 
     def place(self, date: NDArray[np.datetime64], moment: NDArray[np.datetime64]) -> NDArray[np.int64]:
@@ -129,7 +142,7 @@ class Grid:
         int64, (cells,): position of each cell on the time axis.
     cell
         int64, (rows,): cell of each bar.
-    slots
+    axis
         The time axis.
     """
 
@@ -139,8 +152,13 @@ class Grid:
     row_starts: NDArray[np.int64]
     slot: NDArray[np.int64]
     cell: NDArray[np.int64]
-    slots: Slots
+    axis: Axis
     _values: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def slots(self) -> Slots:
+        """Where the slots of the time axis begin and end."""
+        return self.axis.slots
 
     @property
     def size(self) -> int:
@@ -155,10 +173,17 @@ class Grid:
         return age
 
     def column(self, name: str, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
-        """A column of the bars on the grid, for the symbols ``first`` to ``last`` (exclusive); NaN where no bar is."""
+        """A field on the grid, for the symbols ``first`` to ``last`` (exclusive).
+
+        NaN where no bar is, but for calendar fields.
+        """
         last = len(self.symbols) if last is None else last
         rows = slice(int(self.row_starts[first]), int(self.row_starts[last]))
         begin, end = int(self.starts[first]), int(self.starts[last])
+        if name in CALENDAR:
+            from aiquant.features import calendarfields
+
+            return calendarfields.column(self.axis, name)[self.slot[begin:end]]
         if name not in self._values:
             # A copy: what comes from Arrow cannot be written to, which the kernels' signatures do not take.
             self._values[name] = np.array(self.rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
@@ -185,9 +210,9 @@ def build(bars: pa.Table, sessions: Sessions) -> Grid:
     DataError
         When bars of several intervals are mixed, a bar stands twice, or a bar lies outside of the sessions.
     """
-    wanted = ["symbol", "date", "event_time", "adjustment", *FIELDS]
+    wanted = ["symbol", "date", "event_time", "adjustment", *BAR, *ATTACHED]
     frame = pl.DataFrame(pl.from_arrow(bars.select([c for c in wanted if c in bars.column_names])))
-    frame = frame.with_columns(pl.lit(None, pl.Float64).alias(f) for f in FIELDS if f not in frame.columns)
+    frame = frame.with_columns(pl.lit(None, pl.Float64).alias(f) for f in (*BAR, *ATTACHED) if f not in frame.columns)
     if not _in_order(frame):
         frame = frame.sort("symbol", "event_time")
     axis = Axis(sessions, _interval(bars))
@@ -199,13 +224,13 @@ def build(bars: pa.Table, sessions: Sessions) -> Grid:
     _refuse_repeats(frame, slot, row_starts)
     if not symbols:
         none = np.zeros(0, dtype=np.int64)
-        return Grid(frame, [], np.zeros(1, dtype=np.int64), row_starts, none, none, axis.slots)
+        return Grid(frame, [], np.zeros(1, dtype=np.int64), row_starts, none, none, axis)
     first, last = slot[row_starts[:-1]], slot[row_starts[1:] - 1]
     starts = np.concatenate([[0], np.cumsum(last - first + 1)]).astype(np.int64)
     shift = starts[:-1] - first
     cell = slot + np.repeat(shift, lengths)
     on_axis = np.arange(starts[-1], dtype=np.int64) - np.repeat(shift, np.diff(starts))
-    return Grid(frame, symbols, starts, row_starts, on_axis, cell, axis.slots)
+    return Grid(frame, symbols, starts, row_starts, on_axis, cell, axis)
 
 
 def _in_order(frame: pl.DataFrame) -> bool:

@@ -52,9 +52,9 @@ class LiveSet:
         self.axis = grid.Axis(sessions, interval)
         self.qlib_compat = qlib_compat
         self._policy = rolling.Policy(partial=qlib_compat or feature_set.partial_windows, compat=qlib_compat)
-        self._graph = Graph([f.expression for f in feature_set.features], self._policy)
+        self._graph = Graph([f.expression for f in feature_set.features], self._policy, self.axis)
         self._fields = sorted({name for feature in feature_set.features for name in feature.fields})
-        self._lookback = np.array([f.lookback for f in feature_set.features])
+        self._lookback = np.array([f.expression.slots(self.axis.per_session) for f in feature_set.features])
         self._schema = _schema(feature_set)
         self._factors = adjustments.Running(actions)
         self._at = -1
@@ -211,7 +211,7 @@ class LiveSet:
         self._at = slot
         age = slot - self._first
         rows = self._order[there[self._order]]
-        values = self._graph.step(fields, rows, age)
+        values = self._graph.step(slot, fields, rows, age)
         out = self._cut(np.take(values, rows, axis=1), age[rows])
         source = np.empty(len(there), dtype=np.int64)
         source[at] = np.arange(len(at))
@@ -228,7 +228,7 @@ class LiveSet:
         depth = max((ring.depth for ring in self._graph.rings.values()), default=0)
         # Beyond the deepest memory a gap has no end: what lies further back is not read by anything.
         for at in range(max(self._at + 1, slot - depth), slot):
-            self._graph.step(dict.fromkeys(self._fields, nothing), np.zeros(0, dtype=np.int64), at - self._first)
+            self._graph.step(at, dict.fromkeys(self._fields, nothing), np.zeros(0, dtype=np.int64), at - self._first)
 
     def _list(self, new: list[str], slot: int = 0) -> None:
         """Symbols that have their first bar now."""

@@ -29,14 +29,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aiquant.errors import UsageError
-
-FIELDS = ("open", "high", "low", "close", "volume", "vwap")
-"""Columns of a bar that an expression may read, written ``$close``."""
+from aiquant.features.lookbacks import Reach
 
 EMA_TAIL = 1e-10
 """Weight of what an exponential mean leaves out: it ends where all older weights together are below this share."""
 
-Family = Literal["elementwise", "shift", "sums", "lines", "extrema", "order", "shape", "decay", "pair", "cross"]
+Family = Literal[
+    "elementwise", "shift", "sums", "lines", "extrema", "order", "shape", "decay", "pair", "session", "cross"
+]
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,20 @@ class Operator:
     meaning: str
     smallest: int = 1
 
-    def lookback(self, numbers: tuple[float, ...]) -> int:
-        """Slots before the current one that are read, given the operator's numbers."""
-        if not self.numbers:
-            return 0
-        kind, value = self.numbers[0], numbers[0]
+    def reach(self, numbers: tuple[float, ...]) -> Reach:
+        """How far before the current slot it reads, given its numbers."""
+        kind, value = (self.numbers[0], numbers[0]) if self.numbers else ("", 0.0)
         if kind == "shift":
-            return int(value)
+            return Reach.of(int(value))
         if kind == "window":
-            return int(value) - 1
+            return Reach.of(int(value) - 1)
         if kind == "span":
-            return decay_length(value) - 1
-        return 0
+            return Reach.of(decay_length(value) - 1)
+        if self.name == "SessionAgo":
+            return Reach.of(0, int(value))
+        if self.family == "session":  # from the open of this session, or of one before
+            return Reach.of(-1, 1 + int(value))
+        return Reach()
 
     def check(self, numbers: tuple[float, ...]) -> None:
         """Refuse numbers that have no meaning, and all that would look ahead.
@@ -171,6 +173,7 @@ def _check_any(operator: Operator, value: float) -> None:
 
 _CHECKS: dict[str, Callable[[Operator, float], None]] = {
     "shift": _check_shift,
+    "sessions": _check_shift,
     "window": _check_window,
     "span": _check_span,
     "quantile": _check_quantile,
@@ -180,6 +183,7 @@ _CHECKS: dict[str, Callable[[Operator, float], None]] = {
 }
 
 _W = ("window",)
+_S = ("sessions",)
 
 _ALL = (
     Operator("Add", 2, (), "elementwise", "a + b"),
@@ -224,9 +228,19 @@ _ALL = (
     Operator("Skew", 1, _W, "shape", "sample skewness over the window (adjusted Fisher–Pearson)", 3),
     Operator("Kurt", 1, _W, "shape", "sample excess kurtosis over the window", 4),
     Operator("Mad", 1, _W, "shape", "mean absolute deviation from the window's mean"),
+    Operator("Product", 1, _W, "shape", "product over the window"),
     Operator("EMA", 1, ("span",), "decay", "exponential mean: newest weight 2/(span+1)"),
     Operator("Corr", 2, _W, "pair", "correlation over the window, pairs with both values"),
     Operator("Cov", 2, _W, "pair", "sample covariance over the window (n − 1), pairs with both values"),
+    Operator("SessionFirst", 1, (), "session", "first value of the session so far"),
+    Operator("SessionSum", 1, (), "session", "sum since the session's open"),
+    Operator("SessionMean", 1, (), "session", "mean since the session's open"),
+    Operator("SessionCount", 1, (), "session", "number of values that are not NaN since the session's open"),
+    Operator("SessionMax", 1, (), "session", "largest value since the session's open"),
+    Operator("SessionMin", 1, (), "session", "smallest value since the session's open"),
+    Operator("SessionRatio", 2, (), "session", "sum of a ÷ sum of b since the session's open, pairs with both values"),
+    Operator("SessionLast", 1, _S, "session", "last value of the session n sessions ago"),
+    Operator("SessionAgo", 1, _S, "session", "the value in the same slot of the session n sessions ago"),
     Operator("CSRank", 1, (), "cross", "average rank among the symbols of the date ÷ their number, in (0, 1]"),
     Operator("CSZScore", 1, (), "cross", "distance from the date's mean in its standard deviations (n − 1)"),
     Operator("CSDemean", 1, (), "cross", "value less the date's mean"),

@@ -38,12 +38,17 @@ def family(node: Expression) -> str:
     return OPERATORS[node.op].family if node.op in OPERATORS else "leaf"
 
 
+def own_slots(node: Expression, per_session: int) -> int:
+    """Slots that a node's operator reads back of its arguments."""
+    return OPERATORS[node.op].reach(node.numbers).slots(per_session) if node.op in OPERATORS else 0
+
+
 def cross_sections(roots: Iterable[Expression]) -> list[Expression]:
     """All nodes below ``roots`` that need every symbol of a date, each after those that it builds on."""
     return [node for node in walk(roots) if family(node) == "cross"]
 
 
-def plan(roots: Sequence[Expression], ready: frozenset[str], skip: int = 0) -> list[Step]:
+def plan(roots: Sequence[Expression], ready: frozenset[str], skip: int = 0, per_session: int = 1) -> list[Step]:
     """Steps that compute ``roots``.
 
     Parameters
@@ -52,10 +57,12 @@ def plan(roots: Sequence[Expression], ready: frozenset[str], skip: int = 0) -> l
         Digests whose values are there already (cross-sections of an earlier stage).
     skip
         Leading cells of each symbol for which no result is wanted: those that are there only to be looked back at.
+    per_session
+        The most slots that a session has.
     """
     nodes = walk(roots, stop=lambda n: n.digest in ready)
     groups = _groups(nodes)
-    skips = _skips(nodes, ready, roots, skip)
+    skips = _skips(nodes, ready, roots, skip, per_session)
     last_use: dict[str, int] = {}
     for at, group in enumerate(groups):
         for node in group:
@@ -101,7 +108,9 @@ def _groups(nodes: list[Expression]) -> list[list[Expression]]:
     return groups
 
 
-def _skips(nodes: list[Expression], ready: frozenset[str], roots: Sequence[Expression], skip: int) -> dict[str, int]:
+def _skips(
+    nodes: list[Expression], ready: frozenset[str], roots: Sequence[Expression], skip: int, per_session: int
+) -> dict[str, int]:
     """For each node the number of leading cells that nobody reads."""
     skips = {node.digest: skip if any(node is r for r in roots) else -1 for node in nodes}
     for root in roots:
@@ -109,7 +118,7 @@ def _skips(nodes: list[Expression], ready: frozenset[str], roots: Sequence[Expre
     for node in reversed(nodes):
         if node.digest in ready:
             continue
-        own = OPERATORS[node.op].lookback(node.numbers) if node.op in OPERATORS else 0
+        own = own_slots(node, per_session)
         for used in _reads(node):
             needed = max(0, skips[node.digest] - own)
             known = skips[used.digest]

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aiquant.features import crosssection, elementwise, planning, rolling
+from aiquant.features import calendarfields, crosssection, elementwise, insession, planning, rolling
 from aiquant.features.expressions import Expression, walk
-from aiquant.features.operators import OPERATORS
+from aiquant.features.fields import CALENDAR
+from aiquant.features.grid import Axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,19 +78,22 @@ class Graph:
         The expressions whose values are wanted.
     policy
         As in batch.
+    axis
+        Of the slots.
     """
 
-    def __init__(self, roots: Sequence[Expression], policy: rolling.Policy) -> None:
+    def __init__(self, roots: Sequence[Expression], policy: rolling.Policy, axis: Axis) -> None:
         self.roots = list(roots)
         self.policy = policy
+        self.axis = axis
         self.rings: dict[str, Ring] = {}
         self._steps: list[Expression | _Group] = []
         groups: dict[str, _Group] = {}
         depths: dict[str, int] = {}
         for node in walk(self.roots):
             family = planning.family(node)
-            own = OPERATORS[node.op].lookback(node.numbers) if family != "leaf" else 0
-            if family in rolling.ROLLING or family == "shift":
+            own = planning.own_slots(node, axis.per_session)
+            if family in rolling.ROLLING or family in ("shift", "session"):
                 for arg in node.args:
                     depths[arg.digest] = max(depths.get(arg.digest, 0), own + 1)
             if family not in rolling.ROLLING:
@@ -109,12 +113,14 @@ class Graph:
             ring.grow(symbols)
 
     def step(
-        self, fields: dict[str, NDArray[np.float64]], there: NDArray[np.int64], age: NDArray[np.int64]
+        self, slot: int, fields: dict[str, NDArray[np.float64]], there: NDArray[np.int64], age: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """The values of one more slot.
 
         Parameters
         ----------
+        slot
+            Its number on the axis.
         fields
             float64, (symbols,), by name: the bars; NaN where a symbol has none.
         there
@@ -136,7 +142,7 @@ class Graph:
                     values.update(zip((n.digest for n in step.nodes), results, strict=True))
                     made = step.nodes
                 else:
-                    values[step.digest] = self._cellwise(step, values, fields, date, age)
+                    values[step.digest] = self._cellwise(step, values, slot, fields, date, age)
                     made = [step]
                 for node in made:
                     if node.digest in self.rings:
@@ -148,27 +154,45 @@ class Graph:
 
     def _rolling(self, group: _Group, age: NDArray[np.int64]) -> list[NDArray[np.float64]]:
         """Newest values of a group: the kernels on what its rings hold of each symbol's own history."""
-        rings = [self.rings[arg.digest] for arg in group.nodes[0].args]
-        depth = group.depth
+        series, starts = self._own_history(group.nodes[0], group.depth, age)
+        return rolling.newest(group.nodes, series, starts, self.policy)
+
+    def _in_session(self, node: Expression, slot: int, age: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Newest values of a session-aware node."""
+        depth = planning.own_slots(node, self.axis.per_session) + 1
+        series, starts = self._own_history(node, depth, age)
+        ends = np.repeat(starts[1:], np.diff(starts))
+        slots = slot + 1 + np.arange(len(ends)) - ends
+        return insession.compute(node, series, starts, slots, self.axis.first)[starts[1:] - 1]
+
+    def _own_history(
+        self, node: Expression, depth: int, age: NDArray[np.int64]
+    ) -> tuple[list[NDArray[np.float64]], NDArray[np.int64]]:
+        """What the rings hold of a node's arguments, ``depth`` slots at the most: the slots of each symbol's history,
+        end to end, and where each begins."""
+        rings = [self.rings[arg.digest] for arg in node.args]
         seen = np.minimum(age + 1, depth)
         if seen.min(initial=depth) == depth:
             series = [np.ascontiguousarray(r.values[:, r.depth - depth :]).reshape(-1) for r in rings]
         else:
             own = np.arange(depth) >= (depth - seen)[:, None]
             series = [r.values[:, r.depth - depth :][own] for r in rings]
-        starts = np.concatenate([[0], np.cumsum(seen)])
-        return rolling.newest(group.nodes, series, starts, self.policy)
+        return series, np.concatenate([[0], np.cumsum(seen)])
 
     def _cellwise(
         self,
         node: Expression,
         values: dict[str, Any],
+        slot: int,
         fields: dict[str, NDArray[np.float64]],
         date: crosssection.Dates,
         age: NDArray[np.int64],
     ) -> Any:
         compat = self.policy.compat
         family = planning.family(node)
+        if node.op == "field" and node.name in CALENDAR:
+            told = np.full(len(age), calendarfields.column(self.axis, node.name)[slot])
+            return told.astype(np.float32) if compat else told
         if node.op == "field":
             return fields[node.name].astype(np.float32) if compat else fields[node.name]
         if node.op == "constant":
@@ -176,11 +200,13 @@ class Graph:
         if family == "shift":
             before = self.rings[node.args[0].digest].ago(int(node.numbers[0]))
             return before if node.op == "Ref" else _filled(values[node.args[0].digest], len(age)) - before
+        if family == "session":
+            return self._in_session(node, slot, age)
         if family == "cross":
             compared = [np.array(_filled(values[a.digest], len(age)), dtype=np.float64) for a in node.args]
             if not self.policy.partial:
                 for column in compared:
-                    column[age < node.lookback] = np.nan
+                    column[age < node.slots(self.axis.per_session)] = np.nan
             return crosssection.compute(node, compared, date)
         args = [values[a.digest] for a in node.args]
         if node.op != "Div" or compat:

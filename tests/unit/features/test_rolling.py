@@ -96,6 +96,7 @@ ORACLES: dict[str, Callable[[list[float], int], float]] = {
     "Skew": _pandas("skew", 3),
     "Kurt": _pandas("kurt", 4),
     "Mad": _valid(lambda v: float(np.mean(np.abs(np.array(v) - np.mean(v))))),
+    "Product": _valid(math.prod),
 }
 
 

@@ -1,4 +1,4 @@
-"""Skewness, kurtosis and mean absolute deviation: computed from the values of each window."""
+"""Skewness, kurtosis, mean absolute deviation and product: computed from the values of each window."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import numpy as np
 
 from aiquant.features.kernels.tables import inner, FLAT, kernel
 
-KINDS = {"Skew": 0, "Kurt": 1, "Mad": 2}
+KINDS = {"Skew": 0, "Kurt": 1, "Mad": 2, "Product": 3}
 """Numbers by which :func:`rolling_shape` knows what is asked for."""
 
 
 @inner
 def _one(kind, x, first, last, least):  # type: ignore[no-untyped-def]
     n = 0
-    total = 0.0
+    total, product = 0.0, 1.0
     for j in range(last, first - 1, -1):
         if math.isfinite(x[j]):
             n += 1
             total += x[j]
+            product *= x[j]
     if n < max(least, 3 if kind == 0 else 4 if kind == 1 else 1):
         return np.nan
+    if kind == 3:
+        return product
     mean = total / n
     m1 = m2 = m3 = m4 = 0.0
     for j in range(last, first - 1, -1):
