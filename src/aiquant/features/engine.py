@@ -3,7 +3,7 @@
 The graph is computed for a few symbols at a time, so that what lies between bars and features stays in the processor's
 cache and memory is little more than the result. Nodes that compare symbols (``CSRank`` …) are the exception: what they
 compare is computed first, chunk by chunk, into one column for all symbols; their result is then read by the following
-stage.
+stage. A set with many of them is computed in portions of features, so that few such columns stand at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,8 @@ from aiquant.schemas import FEATURES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+STAGED_BYTES = 2 << 30
+"""What the columns of cross-sections may take; features that need more are computed in portions, one after another."""
 CHUNK_CELLS = 50_000
 """Cells that are computed at a time; some 0.4 MB for each value in between."""
 
@@ -83,9 +85,10 @@ def compute(
     if since is not None:
         wanted = np.flatnonzero(laid.rows["date"].to_numpy() >= np.datetime64(since, "D"))
     work = _Work(laid, wanted, policy, threads or os.cpu_count() or 1)
-    work.stage_cross_sections(roots)
     out = np.empty((len(roots), len(wanted)), dtype=np.float32)
-    work.run(roots, out)
+    for first, last in planning.portions(roots, STAGED_BYTES // (16 * max(laid.size, 1))):
+        work.stage_cross_sections(roots[first:last])
+        work.run(roots[first:last], out[first:last])
     rows = laid.rows.select("symbol", "date", "event_time", pl.col("event_time").alias("known_from"))
     columns = (rows if since is None else rows[wanted]).to_arrow().cast(FEATURES.schema)
     features = [pa.Array.from_buffers(pa.float32(), len(row), [None, pa.py_buffer(row)]) for row in out]
@@ -106,19 +109,30 @@ class _Work:
         self.ready: dict[str, NDArray[np.float64]] = {}
         self.wanted_starts = np.searchsorted(self.wanted, self.laid.row_starts)
 
+    @cached_property
+    def dates(self) -> crosssection.Dates:
+        """The cells that have a bar, date by date."""
+        return crosssection.Dates.of(self.laid.slot, self.laid.cell)
+
+    @cached_property
+    def age(self) -> NDArray[np.int64]:
+        """Slots since its symbol's first bar of each cell."""
+        return self.laid.age()
+
     def stage_cross_sections(self, roots: list[Expression]) -> None:
-        """Compute the nodes that compare symbols, each after those that it builds on."""
-        nodes = planning.cross_sections(roots)
-        if not nodes:
-            return
-        dates = crosssection.Dates.of(self.laid.slot, self.laid.cell)
-        age = self.laid.age()
-        for node in nodes:
-            columns = np.empty((len(node.args), self.laid.size))
-            self.run(list(node.args), columns, cells=True)
+        """Compute the nodes that compare symbols, level by level: all that a level compares in one run."""
+        self.ready.clear()
+        for nodes in planning.cross_levels(roots):
+            args = list({arg.digest: arg for node in nodes for arg in node.args}.values())
+            columns = np.empty((len(args), self.laid.size))
+            self.run(args, columns, cells=True)
             if not self.policy.partial:
-                columns[:, age < node.slots(self.laid.axis.per_session)] = np.nan
-            self.ready[node.digest] = crosssection.compute(node, list(columns), dates)
+                for arg, column in zip(args, columns, strict=True):
+                    column[self.age < arg.slots(self.laid.axis.per_session)] = np.nan
+            by_digest = {arg.digest: column for arg, column in zip(args, columns, strict=True)}
+            for node in nodes:
+                series = [by_digest[arg.digest] for arg in node.args]
+                self.ready[node.digest] = crosssection.compute(node, series, self.dates)
 
     def run(self, roots: list[Expression], out: NDArray[Any], cells: bool = False) -> None:
         """Compute ``roots`` for all symbols.

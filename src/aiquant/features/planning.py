@@ -43,9 +43,29 @@ def own_slots(node: Expression, per_session: int) -> int:
     return OPERATORS[node.op].reach(node.numbers).slots(per_session) if node.op in OPERATORS else 0
 
 
-def cross_sections(roots: Iterable[Expression]) -> list[Expression]:
-    """All nodes below ``roots`` that need every symbol of a date, each after those that it builds on."""
-    return [node for node in walk(roots) if family(node) == "cross"]
+def cross_levels(roots: Iterable[Expression]) -> list[list[Expression]]:
+    """All nodes below ``roots`` that need every symbol of a date: each level builds on the ones before alone."""
+    levels: dict[str, int] = {}
+    found: defaultdict[int, list[Expression]] = defaultdict(list)
+    for node in walk(roots):
+        below = max((levels[arg.digest] for arg in node.args), default=0)
+        levels[node.digest] = below + (family(node) == "cross")
+        if family(node) == "cross":
+            found[levels[node.digest]].append(node)
+    return [found[level] for level in sorted(found)]
+
+
+def portions(roots: Sequence[Expression], most: int) -> list[tuple[int, int]]:
+    """Ranges of ``roots`` with at most ``most`` distinct nodes each that need every symbol; a root is never split."""
+    ranges: list[tuple[int, int]] = []
+    first, seen = 0, set[str]()
+    for at, root in enumerate(roots):
+        own = {node.digest for node in walk([root]) if family(node) == "cross"}
+        if own and at > first and len(seen | own) > most:
+            ranges.append((first, at))
+            first, seen = at, set()
+        seen |= own
+    return [*ranges, (first, len(roots))]
 
 
 def plan(roots: Sequence[Expression], ready: frozenset[str], skip: int = 0, per_session: int = 1) -> list[Step]:

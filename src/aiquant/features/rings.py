@@ -205,8 +205,8 @@ class Graph:
         if family == "cross":
             compared = [np.array(_filled(values[a.digest], len(age)), dtype=np.float64) for a in node.args]
             if not self.policy.partial:
-                for column in compared:
-                    column[age < node.slots(self.axis.per_session)] = np.nan
+                for arg, column in zip(node.args, compared, strict=True):
+                    column[age < arg.slots(self.axis.per_session)] = np.nan
             return crosssection.compute(node, compared, date)
         args = [values[a.digest] for a in node.args]
         if node.op != "Div" or compat:

@@ -10,7 +10,7 @@ import pytest
 
 from aiquant.calendars import Sessions
 from aiquant.errors import DataError
-from aiquant.features import catalogue, engine
+from aiquant.features import catalogue, engine, planning
 from aiquant.features.catalogue import FeatureSet, define
 from aiquant.schemas import FEATURES, features_table
 
@@ -185,6 +185,17 @@ def test_new_rows_alone_have_the_values_of_all(name: str, at: int, panel: pa.Tab
     assert got.num_rows == expected.num_rows
     assert got["symbol"].to_pylist() == expected["symbol"].to_pylist()
     assert _same(got, expected)
+
+
+def test_portions_change_nothing(panel: pa.Table, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = feature_set(
+        "$close", "CSRank(Mean($close, 5))", "CSRank(CSDemean($open))+CSRank(Mean($close, 5))", "Std($open, 4)"
+    )
+    expected = engine.compute(chosen, panel, sessions)
+    monkeypatch.setattr(engine, "STAGED_BYTES", 1)
+    assert planning.portions([f.expression for f in chosen.features], 0) == [(0, 1), (1, 2), (2, 4)]
+    assert planning.portions([f.expression for f in chosen.features], 3) == [(0, 4)]
+    assert _same(engine.compute(chosen, panel, sessions), expected)
 
 
 def test_new_rows_of_a_cross_section(panel: pa.Table, sessions: Sessions) -> None:
