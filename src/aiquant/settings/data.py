@@ -23,6 +23,25 @@ class LakeSettings(Section):
     s3_secret_key: SecretStr | None = Field(None, description="Secret key (environment or secrets only).")
     s3_session_token: SecretStr | None = Field(None, description="Session token (environment or secrets only).")
 
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """What the settings say about the object store, secrets included; the AWS variables fill the rest."""
+        told = {
+            "AWS_ENDPOINT_URL": self.s3_endpoint,
+            "AWS_REGION": self.s3_region,
+            "AWS_ACCESS_KEY_ID": self.s3_access_key,
+            "AWS_SECRET_ACCESS_KEY": self.s3_secret_key,
+            "AWS_SESSION_TOKEN": self.s3_session_token,
+        }
+        options = {
+            name: value if isinstance(value, str) else value.get_secret_value()
+            for name, value in told.items()
+            if value is not None
+        }
+        if (self.s3_endpoint or "").startswith("http://"):
+            options["AWS_ALLOW_HTTP"] = "true"
+        return options
+
 
 class PrivacySettings(Section):
     """Encryption of personal and licensed text in the lake."""
