@@ -20,6 +20,7 @@ from aiquant.cli import (
     demo,
     doctor,
     evaluate,
+    feature_store,
     features,
     ingest,
     init,
@@ -57,9 +58,10 @@ app = typer.Typer(
 )
 for module in (demo, init, run, train, predict, backtest, report, evaluate, reproduce, doctor, simulate):
     module.register(app)
+features.app.add_typer(feature_store.app)
 for name, group, text in (
     ("ingest", ingest.app, "Take data into the lake."),
-    ("features", features.app, "Compute features, and look at their definitions."),
+    ("features", features.app, "Features: their definitions, computed, served, and joined to rows of yours."),
     ("lake", lake.app, "Look into the tables, and keep them in order."),
     ("stream", stream.app, "Live data through Kafka into the lake."),
     ("check", check.app, "Checks that try to prove a result wrong."),

@@ -35,6 +35,11 @@ SetOption = Annotated[
 RunArgument = Annotated[str | None, typer.Argument(metavar="RUN", help="Id of the run; default: the newest.")]
 
 
+def words(text: str) -> list[str]:
+    """``"A, B"`` → ``["A", "B"]``, each once."""
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
 def overrides(told: list[str] | None) -> dict[str, str]:
     """``["learning.seed=3"]`` → ``{"learning.seed": "3"}``.
 

@@ -84,14 +84,15 @@ def join(
     UsageError
         When two columns would have the same name.
     """
-    _demand(entities, ("symbol", time), "entity rows")
-    symbols, moments = entities["symbol"], _moments(entities, time, "entity rows")
+    moments = demand_entities(entities, time)
     parts = [entities]
     taken = dict.fromkeys(entities.columns, "the entity rows")
     for table in tables:
-        rows = _located(table, symbols, moments)
+        rows = _located(table, entities["symbol"], moments)
         prefix = f"{table.name}__"
-        names = {n: f"{prefix}{n}" for n in ("event_time", "known_from") if times and n in table.rows.columns}
+        names: dict[str, str] = {
+            n: f"{prefix}{n}" for n in ("event_time", "known_from") if times and n in table.rows.columns
+        }
         names |= {n: f"{prefix}{n}" if full_names else n for n in table.features}
         found = table.rows.select(list(names))[rows].rename(names)
         for name in found.columns:
@@ -103,6 +104,18 @@ def join(
             taken[name] = f"feature set {table.name}"
         parts.append(found)
     return pl.concat(parts, how="horizontal")
+
+
+def demand_entities(entities: pl.DataFrame, time: str = "event_time") -> NDArray[np.int64]:
+    """The moments of entity rows, microseconds since 1970.
+
+    Raises
+    ------
+    DataError
+        When they lack ``symbol`` or ``time``, or a moment is null or has no time zone.
+    """
+    _demand(entities, ("symbol", time), "entity rows")
+    return _moments(entities, time, "entity rows")
 
 
 def _located(table: FeatureTable, symbols: pl.Series, moments: NDArray[np.int64]) -> pl.Series:

@@ -42,7 +42,7 @@ class LakeOfflineStoreConfig(FeastConfigBaseModel):
 
 
 class LakeOfflineStore(OfflineStore):
-    """Reads Delta tables (and single Parquet files); writes nothing: features are built by ``aiquant features build``."""
+    """Reads Delta tables and Parquet files; writes nothing: features are built by ``aiquant features build``."""
 
     supports_filter_by_created_timestamp = True
 
@@ -271,5 +271,5 @@ def _cast(column: pl.Expr, kind: Any) -> pl.Expr:
 
 
 def _utc(moment: datetime) -> datetime:
-    """Feast passes times without a zone as local ones, those of today's clock."""
+    """Times without a zone are UTC to Feast."""
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -51,7 +51,7 @@ def service_name(feature_set: FeatureSet) -> str:
 
 
 def open_registry(workspace: Path, settings: OnlineSettings, overrides: dict[str, str] | None = None) -> FeatureStore:
-    """Feast's ``FeatureStore`` of a workspace, and the file ``feast/feature_store.yaml`` that Feast's own commands read.
+    """Feast's ``FeatureStore`` of a workspace; writes ``feast/feature_store.yaml``, which Feast's own commands read.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ def open_registry(workspace: Path, settings: OnlineSettings, overrides: dict[str
     config["online_store"]["overrides"] = overrides or {}
     if settings.registry_url is not None:
         config["registry"]["path"] = settings.registry_url.get_secret_value()
-    return _told(folder, lambda: feast.FeatureStore(config=feast.RepoConfig(**config, repo_path=folder)))
+    store: FeatureStore = _told(folder, lambda: feast.FeatureStore(config=feast.RepoConfig(**config, repo_path=folder)))
+    return store
 
 
 def apply(
@@ -107,7 +108,8 @@ def apply(
 
 def is_current(store: FeatureStore, sets: Sequence[FeatureSet]) -> bool:
     """Whether the registry has the present versions of these sets."""
-    there = _told(Path(str(store.repo_path)), lambda: {service.name for service in store.list_feature_services()})
+    folder = Path(str(store.repo_path))
+    there: set[str] = _told(folder, lambda: {service.name for service in store.list_feature_services()})
     return {service_name(each) for each in sets} <= there
 
 

@@ -1,4 +1,4 @@
-"""Arrow tables to files that a user names: the ending says the form."""
+"""Arrow tables to and from files that a user names: the ending says the form."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 
-from aiquant.errors import Unreachable, UsageError
+from aiquant.errors import DataError, MissingError, Unreachable, UsageError
 
 
 def write(rows: pa.Table, path: Path) -> None:
@@ -68,3 +69,29 @@ def _writers() -> dict[str, Callable[[pa.Table, Path], None]]:
             stream.write_table(rows)
 
     return {".parquet": parquet, ".csv": csv, ".arrow": arrow, ".feather": arrow, ".ipc": arrow}
+
+
+def read(path: Path) -> pl.DataFrame:
+    """Rows of a file: ``.parquet``, ``.csv``, or ``.arrow`` (also ``.feather``, ``.ipc``).
+
+    In CSV a column ``symbol`` is text whatever it looks like, and times in ISO 8601 are times.
+
+    Raises
+    ------
+    UsageError
+        When the ending is none of these.
+    MissingError
+        When there is no such file.
+    DataError
+        When it does not hold what its ending says.
+    """
+    writer_of(path)
+    if not path.is_file():
+        raise MissingError(f"there is no file {path}", "correct its path")
+    try:
+        if path.suffix.lower() == ".csv":
+            text = {"symbol": pl.String}
+            return pl.read_csv(path, schema_overrides=text, try_parse_dates=True, infer_schema_length=None)
+        return pl.read_parquet(path) if path.suffix.lower() == ".parquet" else pl.read_ipc(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path}: not readable: {str(error).splitlines()[0]}", "write the file anew") from error

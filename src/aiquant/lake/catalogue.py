@@ -102,7 +102,8 @@ def known(name: str) -> Table | None:
 
 def remedy(name: str) -> str:
     """How a table that is not there is made."""
-    verb = "aiquant features build" if name.startswith(FEATURES_PREFIX) else _MADE_BY.get(name)
+    build = f"aiquant features build --set {name.removeprefix(FEATURES_PREFIX)}"
+    verb = build if name.startswith(FEATURES_PREFIX) else _MADE_BY.get(name)
     return (
         f"make it with: {verb}"
         if verb

@@ -1,0 +1,330 @@
+"""Features for serving and training: Feast's registry, lake → online store, online values, training frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from aiquant import schemas
+from aiquant.errors import DataError, MissingError
+from aiquant.jobs import tables
+from aiquant.jobs.journal import Journal
+from aiquant.jobs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from aiquant.features.catalogue import FeatureSet
+    from aiquant.features.feast_registry import Applied
+    from aiquant.features.online import OnlineStore
+
+_ROW = ["symbol", "event_time", "known_from"]
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """What came into the online store.
+
+    Attributes
+    ----------
+    set, version
+        The feature set.
+    store
+        Where the values are: a file, or an address.
+    symbols
+        Symbols with rows in the span that was asked for.
+    rows
+        Of these, the ones whose value in the store changed.
+    newest
+        The newest ``event_time`` (UTC) of them; None where there was no row.
+    """
+
+    set: str
+    version: str
+    store: str
+    symbols: int
+    rows: int
+    newest: datetime | None
+
+
+@dataclass(frozen=True)
+class Online:
+    """Online values with their ages.
+
+    Attributes
+    ----------
+    values
+        ``symbol``, ``event_time``, ``known_from``, ``age``, ``state`` (fresh, stale or missing), then the features.
+    """
+
+    set: str
+    version: str
+    store: str
+    ttl: str
+    values: pa.Table
+
+
+@dataclass(frozen=True)
+class Framed:
+    """What a training frame became.
+
+    Attributes
+    ----------
+    rows
+        Entity rows.
+    matched
+        For each set the entity rows for which there was a value.
+    """
+
+    sets: tuple[str, ...]
+    rows: int
+    features: int
+    matched: dict[str, int]
+    out: Path
+
+
+def apply(workspace: Workspace, names: Sequence[str] = ()) -> Applied:
+    """Put feature sets into Feast's registry: those named, by default all of the catalogue and that of the settings."""
+    from aiquant.features import catalogue, feast_registry
+
+    settings = workspace.settings
+    chosen = names or dict.fromkeys([*catalogue.names(), settings.features.set])
+    store = feast_registry.open_registry(workspace.root, settings.online, _overrides(workspace))
+    return _apply(workspace, store, [catalogue.get(name) for name in chosen])
+
+
+def open_feast(workspace: Workspace, names: Sequence[str] = ()) -> Any:
+    """Feast's ``FeatureStore`` of a workspace, its registry brought up to the catalogue where that is needed."""
+    from aiquant.features import catalogue, feast_registry
+
+    sets = [catalogue.get(name) for name in names or catalogue.names()]
+    store = feast_registry.open_registry(workspace.root, workspace.settings.online, _overrides(workspace))
+    if not feast_registry.is_current(store, sets):
+        _apply(workspace, store, sets)
+    return store
+
+
+def _apply(workspace: Workspace, store: Any, sets: list[FeatureSet]) -> Applied:
+    from aiquant.features import feast_registry
+
+    def table(name: str) -> str:
+        return str(workspace.lake.place(schemas.features_table(name)))
+
+    return feast_registry.apply(store, workspace.settings.online, sets, table)
+
+
+def _overrides(workspace: Workspace) -> dict[str, str]:
+    """Settings of the command line that Feast has to be told; a secret is never passed on."""
+    from aiquant.settings import SECRETS
+
+    return {name: value for name, value in workspace.overrides.items() if name not in SECRETS}
+
+
+def materialize(
+    workspace: Workspace,
+    journal: Journal,
+    name: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    anew: bool = False,
+) -> Materialized:
+    """Bring the newest row of each symbol from the lake into the online store; what is there already stays.
+
+    Parameters
+    ----------
+    name
+        The feature set; by default that of the settings.
+    start, end
+        Only rows of this span (UTC, both ends count), as they were known at its end.
+    anew
+        Empty the store of this set first: the only way to put an older value in the place of a newer one.
+
+    Raises
+    ------
+    MissingError
+        When the set was not built yet.
+    DataError
+        When it was built from another definition.
+    """
+    from aiquant.features import online
+
+    feature_set = _set(workspace, name)
+    view, store = online.View.of(feature_set), _store(workspace)
+    with journal.station("materialize") as station:
+        rows = _newest(workspace, feature_set, start, end)
+        if anew:
+            store.drop(view)
+        written = store.write(view, rows)
+        store.close()
+        station.rows = written.rows
+        station.note = f"of {rows.num_rows:,} symbols of set {feature_set.name}"
+    return Materialized(
+        feature_set.name, feature_set.version, _place(workspace), rows.num_rows, written.rows, written.newest
+    )
+
+
+def _newest(workspace: Workspace, feature_set: FeatureSet, start: datetime | None, end: datetime | None) -> pa.Table:
+    """The newest row of each symbol: its time is found first, so that the wide columns are read of few rows."""
+    table = schemas.features_table(feature_set.name)
+    _demand_features(workspace, feature_set)
+    where = None if start is None else pl.col("event_time") >= start
+    scan = workspace.lake.scan(table, where=where, as_of=end, ordered=False, history=True)
+    times = scan.select(_ROW).collect(engine="streaming").sort(_ROW)
+    newest = times.unique("symbol", keep="last")
+    first = newest["event_time"].min()
+    names = [*schemas.FEATURES.schema.names, *(f.name for f in feature_set.features)]
+    rows = scan.filter(pl.col("event_time") >= first).join(newest.lazy(), on=_ROW, how="semi").select(names)
+    return rows.collect(engine="streaming").to_arrow()
+
+
+def get(
+    workspace: Workspace,
+    symbols: Sequence[str] | None,
+    name: str | None = None,
+    features: Sequence[str] | None = None,
+    now: datetime | None = None,
+) -> Online:
+    """Online values with their ages; a value of more than ``online.ttl`` is stale.
+
+    Parameters
+    ----------
+    symbols
+        By default all that the store has.
+
+    Raises
+    ------
+    MissingError
+        When the store has no value of the set at all.
+    """
+    from aiquant.features import online
+
+    feature_set, settings = _set(workspace, name), workspace.settings.online
+    view, store = online.View.of(feature_set), _store(workspace)
+    asked = store.symbols(view) if symbols is None else list(symbols)
+    values = store.read(view, asked, features, now)
+    if values["event_time"].null_count == len(values) and not store.symbols(view):
+        raise MissingError(
+            f"the online store {_place(workspace)} has no value of set {view.name} (version {view.version})",
+            f"fill it with: aiquant features materialize --set {view.name}",
+        )
+    store.close()
+    stale = pl.col("age") > settings.lifetime
+    state = pl.when(pl.col("age").is_null()).then(pl.lit("missing")).when(stale).then(pl.lit("stale"))
+    told = pl.DataFrame(values).select(state.otherwise(pl.lit("fresh")).alias("state")).to_arrow()["state"]
+    values = values.add_column(4, "state", told.cast(pa.string()))
+    return Online(view.name, view.version, _place(workspace), settings.ttl, values)
+
+
+def frame(
+    workspace: Workspace,
+    journal: Journal,
+    entities: Path,
+    names: Sequence[str],
+    out: Path,
+    ttl: timedelta | None = None,
+    full_names: bool = False,
+    times: bool = False,
+) -> Framed:
+    """Add features to the entity rows of a file, as they were known at each row's time: see :func:`training_frame`."""
+    tables.writer_of(out)
+    asked = tables.read(entities)
+    with journal.station("frame") as station:
+        joined = training_frame(workspace, asked, names, ttl, full_names=full_names, times=True)
+        sets = [_set(workspace, name) for name in names]
+        matched = {s.name: joined.height - joined[f"{s.name}__event_time"].null_count() for s in sets}
+        if not times:
+            joined = joined.drop(f"{s.name}__{column}" for s in sets for column in ("event_time", "known_from"))
+        tables.write(joined.to_arrow(compat_level=pl.CompatLevel.oldest()), out)
+        station.rows = joined.height
+    return Framed(tuple(matched), joined.height, sum(len(s.features) for s in sets), matched, out)
+
+
+def training_frame(
+    workspace: Workspace,
+    entities: pl.DataFrame,
+    names: Sequence[str],
+    ttl: timedelta | None = None,
+    *,
+    full_names: bool = False,
+    times: bool = False,
+) -> pl.DataFrame:
+    """Entity rows with the features that were known at their times.
+
+    Parameters
+    ----------
+    entities
+        ``symbol``, ``event_time`` (with time zone), and whatever else they bring.
+    names
+        Feature sets.
+    ttl
+        How old a value may be; None for any age.
+    full_names, times
+        As in :func:`aiquant.features.asof.join`.
+
+    Raises
+    ------
+    MissingError
+        When a set was not built yet.
+    DataError
+        When a set was built from another definition, or entity rows are not what they have to be.
+    UsageError
+        When two columns would have the same name.
+    """
+    from aiquant.features import asof
+
+    asof.demand_entities(entities)
+    sources = []
+    for name in names:
+        feature_set = _set(workspace, name)
+        sources.append(asof.FeatureTable(feature_set.name, _history(workspace, feature_set, entities, ttl), ttl))
+    return asof.join(entities, sources, full_names=full_names, times=times)
+
+
+def _history(
+    workspace: Workspace, feature_set: FeatureSet, entities: pl.DataFrame, ttl: timedelta | None
+) -> pl.DataFrame:
+    """All versions of the rows that can count for some entity row."""
+    _demand_features(workspace, feature_set)
+    first: Any = entities["event_time"].min()
+    last: Any = entities["event_time"].max()
+    where = pl.col("symbol").is_in(entities["symbol"].cast(pl.String).unique().to_list())
+    if last is not None:
+        where &= pl.col("event_time") <= last
+        where = where if ttl is None else where & (pl.col("event_time") >= first - ttl)
+    columns = [*_ROW, *(f.name for f in feature_set.features)]
+    table = schemas.features_table(feature_set.name)
+    rows = workspace.lake.scan(table, columns, where=where, ordered=False, history=True)
+    return rows.collect(engine="streaming")
+
+
+def _set(workspace: Workspace, name: str | None) -> FeatureSet:
+    from aiquant.features import catalogue
+
+    return catalogue.get(name or workspace.settings.features.set)
+
+
+def _store(workspace: Workspace) -> OnlineStore:
+    from aiquant.features import online
+
+    return online.open_store(workspace.settings.online, workspace.root)
+
+
+def _place(workspace: Workspace) -> str:
+    told = workspace.settings.online
+    return f"redis at {told.address}" if told.store == "redis" else str(workspace.root / told.path)
+
+
+def _demand_features(workspace: Workspace, feature_set: FeatureSet) -> None:
+    """Refuse a table that lacks features of the set: it was built from another definition."""
+    table = schemas.features_table(feature_set.name)
+    there = workspace.lake.scan(table, ordered=False, history=True).collect_schema().names()
+    missing = [feature.name for feature in feature_set.features if feature.name not in there]
+    if missing:
+        raise DataError(
+            f"table {table.name} lacks {missing[0]}: it was built from another definition of set {feature_set.name}",
+            f"build it anew with: aiquant features build --set {feature_set.name}",
+        )
