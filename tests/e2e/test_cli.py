@@ -31,6 +31,8 @@ HEAVY = (
     "plotly",
     "pydantic",
     "confluent_kafka",
+    "feast",
+    "redis",
 )
 
 VERBS = [
@@ -54,6 +56,10 @@ VERBS = [
     "features build",
     "features list",
     "features show",
+    "features apply",
+    "features materialize",
+    "features get",
+    "features frame",
     "lake ls",
     "lake sql",
     "lake history",
