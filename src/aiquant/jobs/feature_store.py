@@ -175,7 +175,7 @@ def _newest(workspace: Workspace, feature_set: FeatureSet, start: datetime | Non
     scan = workspace.lake.scan(table, where=where, as_of=end, ordered=False, history=True)
     times = scan.select(_ROW).collect(engine="streaming").sort(_ROW)
     newest = times.unique("symbol", keep="last")
-    first = newest["event_time"].min()
+    first = pl.lit(newest["event_time"].min(), newest.schema["event_time"])
     names = [*schemas.FEATURES.schema.names, *(f.name for f in feature_set.features)]
     rows = scan.filter(pl.col("event_time") >= first).join(newest.lazy(), on=_ROW, how="semi").select(names)
     return rows.collect(engine="streaming").to_arrow()
