@@ -18,6 +18,7 @@ from aiquant.errors import UsageError
 from aiquant.features import operators
 from aiquant.features.fields import FIELDS
 from aiquant.features.lookbacks import Reach
+from aiquant.features.operators import Operator
 
 _INFIX = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Power": "**", "And": "&", "Or": "|"} | {
     "Gt": ">",
@@ -51,6 +52,8 @@ class Expression:
     ----------
     op
         Name of the operator, ``"field"`` or ``"constant"``.
+    operator
+        The operator itself; None for fields and constants.
     args
         The expressions that it is applied to.
     numbers
@@ -65,21 +68,27 @@ class Expression:
         Names the value: equal digests mean equal values on equal bars.
     """
 
-    __slots__ = ("op", "args", "numbers", "name", "reach", "lookback", "digest")
+    __slots__ = ("op", "operator", "args", "numbers", "name", "reach", "lookback", "digest")
 
     def __init__(
-        self, op: str, args: tuple[Expression, ...] = (), numbers: tuple[float, ...] = (), name: str = ""
+        self,
+        op: str | Operator,
+        args: tuple[Expression, ...] = (),
+        numbers: tuple[float, ...] = (),
+        name: str = "",
     ) -> None:
-        self.op = op
+        self.operator: Operator | None = operators.OPERATORS.get(op) if isinstance(op, str) else op
+        self.op: str = op if isinstance(op, str) else op.name
         self.args = args
         self.numbers = numbers
         self.name = name
-        own = operators.OPERATORS[op].reach(numbers) if op in operators.OPERATORS else Reach()
-        if op == "field":
-            own = Reach.of(-1, 1 + FIELDS[name].sessions) if FIELDS[name].sessions else own
+        own = self.operator.reach(numbers) if self.operator else Reach()
+        if op == "field" and FIELDS[name].sessions:
+            own = Reach.of(-1, 1 + FIELDS[name].sessions)
         self.reach: Reach = own.behind(Reach.furthest(a.reach for a in args))
         self.lookback: int = self.reach.slots(1)
-        content = "\x1f".join((op, name, *(float(n).hex() for n in numbers), *(a.digest for a in args)))
+        told = f"{self.op} {self.operator.digest}" if self.operator and self.operator.digest else self.op
+        content = "\x1f".join((told, name, *(float(n).hex() for n in numbers), *(a.digest for a in args)))
         self.digest: str = hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def slots(self, per_session: int) -> int:
@@ -213,23 +222,23 @@ def constant(value: float) -> Expression:
     return Expression("constant", numbers=(float(value),))
 
 
-def apply(op: str, *args: object) -> Expression:
-    """Apply the operator named ``op`` to expressions and numbers, in the order of Qlib's arguments.
+def apply(op: str | Operator, *args: object) -> Expression:
+    """Apply an operator, or the one named ``op``, to expressions and numbers, in the order of Qlib's arguments.
 
     Raises
     ------
     UsageError
         When there is no such operator, an argument is missing, too many, of the wrong kind or looks ahead.
     """
-    operator = operators.find(op)
+    operator = operators.find(op) if isinstance(op, str) else op
     wanted = operator.series + len(operator.numbers)
     if len(args) != wanted:
         names = [*(["expression"] * operator.series), *operator.numbers]
-        raise UsageError(f"{op} takes {wanted} argument(s) ({', '.join(names)}), not {len(args)}")
-    series = tuple(_series(op, a) for a in args[: operator.series])
-    numbers = tuple(_number(op, a) for a in args[operator.series :])
+        raise UsageError(f"{operator.name} takes {wanted} argument(s) ({', '.join(names)}), not {len(args)}")
+    series = tuple(_series(operator.name, a) for a in args[: operator.series])
+    numbers = tuple(_number(operator.name, a) for a in args[operator.series :])
     operator.check(numbers)
-    return Expression(op, series, numbers)
+    return Expression(operator, series, numbers)
 
 
 def _series(op: str, value: object) -> Expression:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +35,7 @@ EMA_TAIL = 1e-10
 """Weight of what an exponential mean leaves out: it ends where all older weights together are below this share."""
 
 Family = Literal[
-    "elementwise", "shift", "sums", "lines", "extrema", "order", "shape", "decay", "pair", "session", "cross"
+    "elementwise", "shift", "sums", "lines", "extrema", "order", "shape", "decay", "pair", "own", "session", "cross"
 ]
 
 
@@ -57,6 +57,8 @@ class Operator:
         One line for the reference.
     smallest
         The smallest window it takes.
+    digest
+        Of an operator of one's own: names its source.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Operator:
     family: Family
     meaning: str
     smallest: int = 1
+    digest: str = ""
 
     def reach(self, numbers: tuple[float, ...]) -> Reach:
         """How far before the current slot it reads, given its numbers."""
@@ -90,7 +93,7 @@ class Operator:
             With the reason.
         """
         for kind, value in zip(self.numbers, numbers, strict=True):
-            _CHECKS[kind](self, value)
+            _CHECKS.get(kind, _check_any)(self, value)
 
 
 def decay_length(span: float) -> int:
@@ -181,6 +184,7 @@ _CHECKS: dict[str, Callable[[Operator, float], None]] = {
     "buckets": _check_buckets,
     "exponent": _check_any,
 }
+"""By name of the number; any other name is a plain number of an operator of one's own."""
 
 _W = ("window",)
 _S = ("sessions",)
@@ -260,20 +264,43 @@ _ALL = (
 )
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _ALL}
-"""All operators by name."""
+"""All operators that come with aiquant, by name."""
+
+_OTHER_SYMBOL = "a feature reads the bars of its own symbol; compare symbols with CSMean, CSRank, CSResidual …"
+_QUARTERLY = "there are no quarterly statements here: attach what was known at each bar as a field of its own"
+
+LEFT_OUT = {
+    "Mask": ("reads another instrument's series", _OTHER_SYMBOL),
+    "ChangeInstrument": ("reads another instrument's series", _OTHER_SYMBOL),
+    "TResample": (
+        "gives a series of another frequency, whose last value is known only when its period is over",
+        "use windows of the bars' own interval, or SessionSum, SessionMax, SessionLast …",
+    ),
+    "P": ("collapses a table of quarterly statements", _QUARTERLY),
+    "PRef": ("collapses a table of quarterly statements", _QUARTERLY),
+}
+"""Operators of Qlib that make no sense here: why, and what to do instead."""
 
 
-def find(name: str) -> Operator:
+def find(name: str, own: Mapping[str, Operator] | None = None) -> Operator:
     """The operator of that name.
+
+    Parameters
+    ----------
+    own
+        Operators of a set's own, by name.
 
     Raises
     ------
     UsageError
-        When there is none; names the nearest.
+        When there is none; names the nearest, or says why an operator of Qlib was left out.
     """
-    if name in OPERATORS:
-        return OPERATORS[name]
-    raise UsageError(f"no operator is named {name!r}", nearest(name, list(OPERATORS), "operators"))
+    own = own or {}
+    if name in OPERATORS or name in own:
+        return OPERATORS.get(name) or own[name]
+    if name in LEFT_OUT:
+        raise UsageError(f"{name} is left out: it {LEFT_OUT[name][0]}", LEFT_OUT[name][1])
+    raise UsageError(f"no operator is named {name!r}", nearest(name, [*OPERATORS, *own], "operators"))
 
 
 def nearest(name: str, known: list[str], what: str) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from aiquant.features import elementwise, rolling
 from aiquant.features.expressions import Expression, walk
-from aiquant.features.operators import OPERATORS
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,12 @@ class Step:
 
 def family(node: Expression) -> str:
     """Family of a node's operator; ``leaf`` for fields and constants."""
-    return OPERATORS[node.op].family if node.op in OPERATORS else "leaf"
+    return node.operator.family if node.operator else "leaf"
 
 
 def own_slots(node: Expression, per_session: int) -> int:
     """Slots that a node's operator reads back of its arguments."""
-    return OPERATORS[node.op].reach(node.numbers).slots(per_session) if node.op in OPERATORS else 0
+    return node.operator.reach(node.numbers).slots(per_session) if node.operator else 0
 
 
 def cross_levels(roots: Iterable[Expression]) -> list[list[Expression]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aiquant.features.expressions import Expression
-from aiquant.features.operators import OPERATORS, decay_length, newest_weight
+from aiquant.features.operators import decay_length, newest_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,16 +20,22 @@ if TYPE_CHECKING:
 KERNEL_VERSION = 1
 """Rises whenever a kernel's values change; part of the version of every feature set."""
 
-ROLLING = frozenset({"sums", "lines", "extrema", "order", "shape", "decay", "pair"})
+ROLLING = frozenset({"sums", "lines", "extrema", "order", "shape", "decay", "pair", "own"})
 """Families that are computed here."""
 
 
 def group_key(node: Expression) -> str:
     """Nodes with equal keys are computed in one pass."""
-    family = OPERATORS[node.op].family
+    family = _family(node)
+    if family == "own":
+        return node.digest
     side = "low" if node.op in ("Min", "IdxMin") else ""
     one = f"{node.numbers[0]}" if family == "order" else ""
     return "/".join((family, side, one, *(a.digest for a in node.args)))
+
+
+def _family(node: Expression) -> str:
+    return node.operator.family if node.operator else ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def compute(
     out = np.empty((len(nodes), len(series[0])))
     if skip:
         out[:] = np.nan
-    family = OPERATORS[nodes[0].op].family
+    family = _family(nodes[0])
     _FAMILIES[family](ranked, series, starts, skip, policy, out)
     results: list[Any] = [None] * len(nodes)
     for row, k in enumerate(order):
@@ -95,7 +101,7 @@ def newest(
     nodes, series, starts, policy
         As for :func:`compute`; every symbol has a cell.
     """
-    family = OPERATORS[nodes[0].op].family
+    family = _family(nodes[0])
     if family not in _NEWEST:
         skip = int(np.diff(starts).min(initial=1)) - 1
         return [values[starts[1:] - 1] for values in compute(nodes, series, starts, skip, policy)]
@@ -170,6 +176,12 @@ def _pair(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Polic
     rolling_pair(x[0], x[1], starts, skip, kinds, windows, least, policy.compat, out)
 
 
+def _own(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+    from aiquant.features import own
+
+    own.compute(nodes[0], x, starts, skip, policy.least(int(nodes[0].numbers[0])), out[0])
+
+
 _FAMILIES = {
     "sums": _sums,
     "lines": _lines,
@@ -178,6 +190,7 @@ _FAMILIES = {
     "order": _order,
     "decay": _decay,
     "pair": _pair,
+    "own": _own,
 }
 
 
