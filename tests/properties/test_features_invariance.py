@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiquant import calendars
-from aiquant.features import catalogue, engine
+from aiquant.features import catalogue, engine, grid
 from aiquant.features.catalogue import Feature, FeatureSet
 from aiquant.features.expressions import Expression, apply, constant, field, walk
 from aiquant.features.live import LiveSet
@@ -129,6 +129,21 @@ def test_the_future_changes_nothing(
     day = SESSIONS.dates[cut].item()
     whole = compute(expression, frame, partial, qlib_compat=compat).filter(pl.col("date") <= day)
     assert bits(whole) == bits(compute(expression, past, partial, qlib_compat=compat))
+
+
+@SLOW
+@given(expression=grown(EVERYTHING, 9), frame=bars(), compat=st.booleans(), partial=st.booleans(), data=st.data())
+def test_new_rows_need_the_look_back_alone_where_the_first_bars_are_told(
+    expression: Expression, frame: pl.DataFrame, compat: bool, partial: bool, data: st.DataObject
+) -> None:
+    day = data.draw(st.integers(0, int(frame["slot"].max())))  # type: ignore[arg-type]
+    origin = max(0, day - expression.lookback)
+    first = pl.DataFrame(table(frame)).sort("event_time").group_by("symbol").first()
+    told = grid.History(SESSIONS.dates[origin].item(), first.select("symbol", "date", "event_time"))
+    since = SESSIONS.dates[day].item()
+    whole = compute(expression, frame, partial, qlib_compat=compat).filter(pl.col("date") >= since)
+    later = frame.filter(pl.col("slot") >= origin)
+    assert bits(whole) == bits(compute(expression, later, partial, qlib_compat=compat, since=since, history=told))
 
 
 @SLOW

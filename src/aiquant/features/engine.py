@@ -43,6 +43,7 @@ def compute(
     *,
     dividends: bool = False,
     since: date | None = None,
+    history: grid.History | None = None,
     threads: int | None = None,
 ) -> pa.Table:
     """Features of every bar.
@@ -64,6 +65,8 @@ def compute(
     since
         Give rows of this date and later ones only; older bars are looked back at. The values are those of a computation
         of all rows, at a price that follows the number of new ones.
+    history
+        Where bars that lie too far back for the rows since then are left out: what there was before.
     threads
         Threads over chunks of symbols; default: as many as there are cores. The values do not depend on it.
 
@@ -78,7 +81,7 @@ def compute(
     DataError
         When bars are mixed, stand twice or lie outside of the sessions: see :func:`aiquant.features.grid.build`.
     """
-    laid = adjustments.apply(grid.build(bars, sessions), actions, dividends)
+    laid = adjustments.apply(grid.build(bars, sessions, history), actions, dividends)
     roots = [feature.expression for feature in feature_set.features]
     policy = rolling.Policy(partial=qlib_compat or feature_set.partial_windows, compat=qlib_compat)
     wanted = np.arange(laid.rows.height)
@@ -188,7 +191,8 @@ class _Chunk:
         breaks = np.flatnonzero(np.diff(self.cell) != 1) + 1
         self.edges = np.unique(np.concatenate([[0], breaks, [len(self.cell)]])).astype(np.int64)
         self.run_cells = self.cell[self.edges[:-1]]
-        self.skip = int(self.age.min(initial=self.end - self.begin))
+        head = np.repeat(self.starts[:-1], np.diff(work.wanted_starts[first : last + 1]))
+        self.skip = int((self.cell - head).min(initial=self.end - self.begin))
         self.values: dict[str, Any] = {}
         self.zeros: dict[str, bool] = {}
         self.heads: dict[int, NDArray[np.int64]] = {}

@@ -7,6 +7,7 @@ values. For daily bars a slot is a session; for intraday bars it is one interval
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,24 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class History:
+    """What is known of bars that are not given because they lie too far back to count.
+
+    With it the values of later rows are those of a computation on all bars, however long a symbol was suspended.
+
+    Attributes
+    ----------
+    origin
+        Bars of this session and later ones are given.
+    first
+        ``symbol``, ``date``, ``event_time``: the first bar that each symbol ever had.
+    """
+
+    origin: date
+    first: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class Grid:
     """Histories of symbols, end to end.
 
@@ -144,6 +163,8 @@ class Grid:
         int64, (rows,): cell of each bar.
     axis
         The time axis.
+    before
+        int64, (symbols,): slots between each symbol's first bar ever and its first cell.
     """
 
     rows: pl.DataFrame
@@ -153,6 +174,7 @@ class Grid:
     slot: NDArray[np.int64]
     cell: NDArray[np.int64]
     axis: Axis
+    before: NDArray[np.int64]
     _values: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -169,7 +191,8 @@ class Grid:
         """Slots since its symbol's first bar of each cell, for the symbols ``first`` to ``last`` (exclusive)."""
         starts = self.starts[first : None if last is None else last + 1]
         lengths = np.diff(starts)
-        age: NDArray[np.int64] = np.arange(int(lengths.sum())) - np.repeat(starts[:-1] - starts[0], lengths)
+        born = starts[:-1] - starts[0] - self.before[first:last]
+        age: NDArray[np.int64] = np.arange(int(lengths.sum())) - np.repeat(born, lengths)
         return age
 
     def column(self, name: str, first: int = 0, last: int | None = None) -> NDArray[np.float64]:
@@ -195,7 +218,7 @@ class Grid:
         return grid
 
 
-def build(bars: pa.Table, sessions: Sessions) -> Grid:
+def build(bars: pa.Table, sessions: Sessions, history: History | None = None) -> Grid:
     """Lay bars out on the calendar.
 
     Parameters
@@ -203,7 +226,9 @@ def build(bars: pa.Table, sessions: Sessions) -> Grid:
     bars
         Rows of :data:`aiquant.schemas.BARS` of one interval, in any order.
     sessions
-        The sessions in which they lie.
+        The sessions in which they lie, and their symbols' first bars.
+    history
+        What there was before the bars; by default nothing.
 
     Raises
     ------
@@ -224,13 +249,33 @@ def build(bars: pa.Table, sessions: Sessions) -> Grid:
     _refuse_repeats(frame, slot, row_starts)
     if not symbols:
         none = np.zeros(0, dtype=np.int64)
-        return Grid(frame, [], np.zeros(1, dtype=np.int64), row_starts, none, none, axis)
+        return Grid(frame, [], np.zeros(1, dtype=np.int64), row_starts, none, none, axis, none)
     first, last = slot[row_starts[:-1]], slot[row_starts[1:] - 1]
+    first, before = _looking_back(symbols, first, axis, history)
     starts = np.concatenate([[0], np.cumsum(last - first + 1)]).astype(np.int64)
     shift = starts[:-1] - first
     cell = slot + np.repeat(shift, lengths)
     on_axis = np.arange(starts[-1], dtype=np.int64) - np.repeat(shift, np.diff(starts))
-    return Grid(frame, symbols, starts, row_starts, on_axis, cell, axis)
+    return Grid(frame, symbols, starts, row_starts, on_axis, cell, axis, before)
+
+
+def _looking_back(
+    symbols: list[str], first: NDArray[np.int64], axis: Axis, history: History | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Slot of each symbol's first cell, and the slots of its history before that.
+
+    A symbol that is older than the origin begins there, though its first given bar may come later: slots without a bar
+    count as well.
+    """
+    if history is None:
+        return first, np.zeros(len(symbols), dtype=np.int64)
+    told = pl.DataFrame({"symbol": symbols}).join(history.first, on="symbol", how="left", maintain_order="left")
+    known = told["date"].is_not_null().to_numpy()
+    listed = first.copy()
+    listed[known] = np.minimum(_slots(told.filter(known), axis), first[known])
+    origin = axis.first[int(np.searchsorted(axis.sessions.dates, np.datetime64(history.origin, "D")))]
+    begin = np.where(listed < origin, np.minimum(origin, first), first)
+    return begin, begin - listed
 
 
 def _in_order(frame: pl.DataFrame) -> bool:
