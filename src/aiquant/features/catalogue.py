@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from aiquant.errors import UsageError
-from aiquant.features import rolling
+from aiquant.features import planning, rolling
 from aiquant.features.expressions import Expression, constant, walk
 from aiquant.features.operators import Operator, nearest
 from aiquant.features.own import from_file, installed
@@ -110,6 +110,15 @@ class FeatureSet:
     def fields(self) -> tuple[str, ...]:
         """Names of all fields that it reads, sorted."""
         return tuple(sorted({name for feature in self.features for name in feature.fields}))
+
+    def slots(self, per_session: int) -> int:
+        """Slots of history before the current one that the set needs, where a session has at most ``per_session``."""
+        return max((f.expression.slots(per_session) for f in self.features), default=0)
+
+    @cached_property
+    def compares(self) -> bool:
+        """Whether symbols are compared with one another, so that a bar of one can change the row of another."""
+        return bool(planning.cross_levels(feature.expression for feature in self.features))
 
     @cached_property
     def version(self) -> str:

@@ -110,6 +110,12 @@ class Axis:
         slot: NDArray[np.int64] = np.where(day < 0, NO_SESSION, np.where(inside, self.first[day] + within, OUTSIDE))
         return slot
 
+    def sessions_of(self, slots: int) -> int:
+        """Sessions that hold that many slots, whichever they are."""
+        if self.daily or not slots or not len(self.sessions):
+            return slots
+        return -(-slots // int(np.diff(self.first).min()))
+
     @cached_property
     def slots(self) -> Slots:
         """Where the slots begin and end."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from aiquant import calendars, schemas
 from aiquant.calendars import Sessions
 from aiquant.errors import DataError, MissingError
 from aiquant.jobs import vintages
+from aiquant.jobs.vintages import Reach
 from aiquant.settings import Settings
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None 
             f"the lake holds no bar of interval {settings.data.interval}", "take bars in with: aiquant ingest bars"
         )
     if settings.data.interval.endswith("d"):
-        _demand_one_close(bars, settings.data.calendar)
+        demand_one_close(bars, settings.data.calendar)
     actions = members = None
     if asked["corporate_actions"] is not None:
         actions = lake.read(schemas.CORPORATE_ACTIONS, version=asked["corporate_actions"], history=True)
@@ -129,8 +130,14 @@ def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None 
     return Inputs(bars, actions, members, sessions_of(bars, settings.data.calendar), asked)
 
 
-def _demand_one_close(bars: pa.Table, calendar: str) -> None:
-    """A day has one close: two are what a change of calendar between two ingests leaves behind."""
+def demand_one_close(bars: pa.Table, calendar: str) -> None:
+    """A day has one close: two are what a change of calendar between two ingests leaves behind.
+
+    Raises
+    ------
+    DataError
+        When a symbol has two.
+    """
     closes = pl.DataFrame(bars.select(["symbol", "date", "event_time"])).unique()
     twice = closes.filter(pl.struct("symbol", "date").is_duplicated()).sort("date", "symbol")
     if twice.height:
@@ -178,23 +185,39 @@ class Pipeline:
         self.feature_set  # noqa: B018  found by its name, or not
         self.make()
 
-    def features(self, inputs: Inputs) -> pa.Table:
-        """Features of every bar, each with the versions known at its own time."""
+    def features(self, inputs: Inputs, reach: Reach | None = None) -> pa.Table:
+        """Features of every bar, each with the versions known at its own time.
+
+        Parameters
+        ----------
+        reach
+            Where ``inputs`` leave out bars that lie too far back: what there was, and which rows are wanted.
+        """
         from aiquant.features import engine
 
-        return vintages.point_in_time(
-            inputs.bars,
-            lambda bars: engine.compute(
+        def compute(bars: pa.Table, inside: Reach) -> pa.Table:
+            return engine.compute(
                 self.feature_set,
                 bars,
                 inputs.sessions,
                 actions=inputs.actions,
                 qlib_compat=self.settings.features.qlib_compat,
-            ),
-            clock="event_time",
-            sessions=inputs.sessions,
-            lookback=self.feature_set.lookback,
+                since=inside.since,
+                history=inside.history,
+            )
+
+        reach = reach or self.reach(inputs.sessions, vintages.first_bars(inputs.bars))
+        return vintages.point_in_time(
+            inputs.bars, compute, clock="event_time", reach=reach, by_symbol=not self.feature_set.compares
         )
+
+    def reach(self, sessions: Sessions, first: pl.DataFrame, since: date | None = None) -> Reach:
+        """How far back the features of ``since`` and later dates look; ``first`` holds each symbol's first bar."""
+        from aiquant.features.grid import Axis
+
+        axis = Axis(sessions, self.settings.data.interval)
+        back = axis.sessions_of(self.feature_set.slots(axis.per_session))
+        return Reach(sessions, back, first, since)
 
     def labels(self, inputs: Inputs, horizon: int | None = None) -> pa.Table:
         """Forward returns, each with the versions known when it ended: what forecasts are judged by."""
@@ -203,12 +226,11 @@ class Pipeline:
         held = horizon or self.settings.labels.horizon
         return vintages.point_in_time(
             inputs.bars,
-            lambda bars: labels.forward_returns(
+            lambda bars, _: labels.forward_returns(
                 bars, inputs.sessions, held, fill=self.settings.backtest.fill, actions=inputs.actions
             ),
             clock="label_end",
-            sessions=inputs.sessions,
-            lookback=held + 2 * labels.GRACE + 2,
+            reach=Reach(inputs.sessions, held + 2 * labels.GRACE + 2, vintages.first_bars(inputs.bars)),
         )
 
     def conditions(self, inputs: Inputs) -> pa.Table:
@@ -217,10 +239,10 @@ class Pipeline:
 
         return vintages.point_in_time(
             inputs.bars,
-            lambda bars: conditions.compute(bars, inputs.sessions, inputs.actions),
+            lambda bars, _: conditions.compute(bars, inputs.sessions, inputs.actions),
             clock="event_time",
-            sessions=inputs.sessions,
-            lookback=conditions.definitions().lookback,
+            reach=Reach(inputs.sessions, conditions.definitions().lookback, vintages.first_bars(inputs.bars)),
+            by_symbol=False,
         )
 
     def learnt(self, inputs: Inputs, labels: pa.Table) -> pa.Table:
@@ -240,9 +262,10 @@ class Pipeline:
         from aiquant.features import barriers, conditions, labels
 
         told = self.settings.labels
+        back = told.horizon + 2 * labels.GRACE + 2 + conditions.definitions().lookback
         return vintages.point_in_time(
             inputs.bars,
-            lambda bars: barriers.triple_barrier(
+            lambda bars, _: barriers.triple_barrier(
                 bars,
                 inputs.sessions,
                 told.horizon,
@@ -252,8 +275,7 @@ class Pipeline:
                 actions=inputs.actions,
             ),
             clock="label_end",
-            sessions=inputs.sessions,
-            lookback=told.horizon + 2 * labels.GRACE + 2 + conditions.definitions().lookback,
+            reach=Reach(inputs.sessions, back, vintages.first_bars(inputs.bars)),
         )
 
     def universe(self, inputs: Inputs) -> pa.Table | None:

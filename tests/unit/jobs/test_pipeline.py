@@ -15,6 +15,7 @@ from aiquant import schemas, settings
 from aiquant.calendars import sessions
 from aiquant.jobs import backtest, vintages
 from aiquant.jobs.pipeline import Inputs, Pipeline, describe, sessions_of
+from aiquant.jobs.vintages import Reach
 
 SETTINGS = settings.load(None, {"learning.min_train_years": "1", "learning.threads": "1"})
 SPLIT_DAY = date(2016, 6, 1)
@@ -94,7 +95,8 @@ def _mean_of_three(bars: pa.Table) -> pa.Table:
     return frame.select("symbol", "date", "event_time", mean.alias("mean")).to_arrow()
 
 
-def test_each_row_knows_the_versions_of_its_own_time(bars: pa.Table) -> None:
+@pytest.mark.parametrize("by_symbol", [True, False])
+def test_each_row_knows_the_versions_of_its_own_time(bars: pa.Table, by_symbol: bool) -> None:
     """Against the definition: for each row, compute with what was known at its time, and take that row."""
     frame = pl.DataFrame(bars).filter(pl.col("symbol").is_in(["S000", "S001"]) & (pl.col("date") < date(2015, 3, 15)))
     days = frame["date"].unique().sort().to_list()
@@ -110,9 +112,11 @@ def test_each_row_knows_the_versions_of_its_own_time(bars: pa.Table) -> None:
         row = frame.filter((pl.col("symbol") == symbol) & (pl.col("date") == day))
         late.append(row.with_columns(pl.col("known_from") + after, pl.col("close") * (2 + number)))
     versions = pl.concat([frame, *late]).to_arrow().cast(schemas.BARS.schema)
-    calendar = sessions_of(versions, "XNYS")
+    reach = Reach(sessions_of(versions, "XNYS"), 3, vintages.first_bars(versions))
 
-    found = pl.DataFrame(vintages.point_in_time(versions, _mean_of_three, "event_time", calendar, lookback=3))
+    found = pl.DataFrame(
+        vintages.point_in_time(versions, lambda bars, _: _mean_of_three(bars), "event_time", reach, by_symbol=by_symbol)
+    )
 
     expected = []
     for moment in frame["event_time"].unique().sort():
@@ -129,11 +133,12 @@ def test_each_row_knows_the_versions_of_its_own_time(bars: pa.Table) -> None:
 def test_without_corrections_nothing_is_computed_twice(bars: pa.Table) -> None:
     calls = []
 
-    def compute(rows: pa.Table) -> pa.Table:
+    def compute(rows: pa.Table, _: Reach) -> pa.Table:
         calls.append(rows.num_rows)
         return _mean_of_three(rows)
 
-    vintages.point_in_time(bars, compute, "event_time", sessions_of(bars, "XNYS"), lookback=3)
+    reach = Reach(sessions_of(bars, "XNYS"), 3, vintages.first_bars(bars))
+    vintages.point_in_time(bars, compute, "event_time", reach)
     assert calls == [bars.num_rows]
 
 
