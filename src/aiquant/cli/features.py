@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,21 +21,31 @@ def build(
     qlib_compat: Annotated[
         bool | None, typer.Option("--qlib-compat", help="Keep Qlib's own edge cases.", show_default=False)
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Build all rows, whatever is there already.")] = False,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            help="Build a panel of what could be known at this time (UTC), into the file of --out alone.",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file besides (.parquet, .csv, .arrow).")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute a feature set for all bars of the lake."""
+    """Compute a feature set for the bars of the lake: what is new, and what corrections touch."""
     from aiquant.jobs import features as job
 
     console = Console(as_json)
     opened = options.workspace(workspace, None, features__set=name, features__qlib_compat=qlib_compat)
-    done = job.build(opened, console.journal, out)
-    where = f" and {done.out}" if done.out else ""
+    moment = None if as_of is None else as_of.replace(tzinfo=UTC)
+    done = job.build(opened, console.journal, out, full, moment)
+    places = [f"table features_{done.set}"] * (moment is None) + [str(done.out)] * (done.out is not None)
+    counts = "" if done.whole else f" {done.new:,} new, {done.recomputed:,} recomputed, {done.unchanged:,} unchanged."
     console.answer(
         done,
         f"{done.features} features of set {done.set} (version {done.version}) for {done.rows:,} bars of "
-        f"{done.symbols:,} symbols, in table features_{done.set}{where}.",
+        f"{done.symbols:,} symbols, in {' and '.join(places)}.{counts}",
     )
 
 

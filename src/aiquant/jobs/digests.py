@@ -17,12 +17,13 @@ def of_json(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=1)
-def of_code() -> str:
-    """Digest of the source files of aiquant as they are installed."""
+@lru_cache
+def of_code(parts: tuple[str, ...] = (".",)) -> str:
+    """Digest of the source files of aiquant as they are installed: all of them, or those of some folders and files."""
     root = Path(aiquant.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode())
-        digest.update(path.read_bytes())
+    for part in parts:
+        for path in sorted((root / part).rglob("*.py") if (root / part).is_dir() else [root / part]):
+            digest.update(str(path.relative_to(root)).encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

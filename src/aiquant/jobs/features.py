@@ -1,22 +1,29 @@
-"""Bars of the lake → the table of a feature set."""
+"""Bars of the lake → the table of a feature set: only what is new or touched, equal to a build of all of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 
-from aiquant import schemas
-from aiquant.jobs import digests, tables
+from aiquant.errors import UsageError
+from aiquant.jobs import digests, feature_plan, tables
+from aiquant.jobs.feature_bars import Bars, LakeBars, of_inputs
+from aiquant.jobs.feature_plan import Part
+from aiquant.jobs.feature_rows import Rows
+from aiquant.jobs.feature_table import Changes, FeatureTable, Origin, origin_of
 from aiquant.jobs.journal import Journal
-from aiquant.jobs.pipeline import Inputs, Pipeline, read
-from aiquant.jobs.workspace import Workspace, read_json, write_json
+from aiquant.jobs.pipeline import Inputs, Pipeline, around, versions_of
+from aiquant.jobs.workspace import Workspace
+from aiquant.schemas import UNIVERSE
 
-if TYPE_CHECKING:
-    from aiquant.lake import Lake
+SOURCES = ("features", "calendars.py", "jobs/pipeline.py", "jobs/vintages.py")
+"""The code that decides what a feature's value is."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +35,14 @@ class Built:
     set, version
         Name of the feature set, and the digest of its definitions and kernels.
     rows, features
-        Shape of the table.
+        Shape of the table (or of the file, for a panel as of a time).
+    new, recomputed, unchanged
+        Rows that were added, that got other values, and that are as they were. After a build of the whole table all
+        rows count as new.
+    whole
+        Why all of it was built; None where only what is new or touched was.
     table_version
-        Version of the Delta table ``features_<set>``.
+        Version of the Delta table ``features_<set>``; None for a panel as of a time.
     bars_version
         Version of the bars that it was made from.
     out
@@ -42,72 +54,220 @@ class Built:
     rows: int
     features: int
     symbols: int
+    new: int
+    recomputed: int
+    unchanged: int
+    whole: str | None
     table_version: int | None
     bars_version: int | None
     out: Path | None = None
 
 
-def build(workspace: Workspace, journal: Journal, out: Path | None = None) -> Built:
-    """Compute the feature set that the settings name for all bars; write it to the lake, and to ``out`` if given."""
-    pipeline = Pipeline(workspace.settings)
-    pipeline.check()
+def build(
+    workspace: Workspace,
+    journal: Journal,
+    out: Path | None = None,
+    full: bool = False,
+    as_of: datetime | None = None,
+) -> Built:
+    """Bring the table of the feature set that the settings name up to the bars of the lake.
+
+    Parameters
+    ----------
+    out
+        File to which all rows are written besides.
+    full
+        Build all rows, whatever is there.
+    as_of
+        Build a panel of what could be known then (UTC) instead, to ``out``; the table stays as it is.
+
+    Raises
+    ------
+    MissingError
+        When there are no bars.
+    UsageError
+        When ``as_of`` comes without ``out``.
+    """
     if out is not None:
         tables.writer_of(out)
-    inputs = read(workspace.lake, workspace.settings)
-    rows = _compute(workspace, journal, pipeline, inputs)
-    if out is not None:
-        tables.write(rows, out)
+    if as_of is not None:
+        if out is None:
+            raise UsageError("a panel as of a time is written to a file, not into the table", "name one with --out")
+        return _panel(journal, _open(workspace, as_of), as_of, out)
+    work = _open(workspace, None)
+    done = _bring_up(workspace, journal, work, full, out)
+    if out is not None and done.whole is None:
+        with tables.stream(out, work.rows.schema) as put:
+            for part in feature_plan.whole(work.bars.extent):
+                put(work.table.read(part.symbols))
+    return done
+
+
+def current(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: Inputs) -> pa.Table:
+    """The features of ``inputs`` as they were known at their own time; the table is brought up to them first."""
+    work = _Work(workspace, pipeline, inputs, of_inputs(inputs))
+    kept: list[pa.Table] = []
+    done = _bring_up(workspace, journal, work, False, None, kept)
+    if done.whole is None:
+        return work.table.read()
+    return pa.concat_tables(kept) if kept else work.rows.schema.empty_table()
+
+
+class _Work:
+    """What a build works with."""
+
+    def __init__(self, workspace: Workspace, pipeline: Pipeline, inputs: Inputs, bars: Bars) -> None:
+        self.pipeline = pipeline
+        self.inputs = inputs
+        self.bars = bars
+        self.rows = Rows(pipeline, inputs, bars)
+        self.table = FeatureTable(workspace.lake, pipeline.feature_set.name)
+        read = {name: version for name, version in inputs.versions.items() if name != UNIVERSE.name}
+        self.origin = origin_of(workspace.lake, _recipe(pipeline), read)
+
+
+def _open(workspace: Workspace, as_of: datetime | None) -> _Work:
+    settings = workspace.settings
+    pipeline = Pipeline(settings)
+    pipeline.check()
+    asked = versions_of(workspace.lake)
+    bars = LakeBars(workspace.lake, settings.data.interval, settings.data.calendar, asked["bars"], as_of)
+    inputs = around(workspace.lake, settings, asked, bars.sessions)
+    return _Work(workspace, pipeline, inputs if as_of is None else inputs.beside_known_at(as_of), bars)
+
+
+def _recipe(pipeline: Pipeline) -> int:
+    """Digest of all that decides the values beside the versions of tables, as a whole number below 2**60."""
+    settings = pipeline.settings
+    told = {
+        "set": pipeline.feature_set.version,
+        "qlib_compat": settings.features.qlib_compat,
+        "calendar": settings.data.calendar,
+        "interval": settings.data.interval,
+        "code": digests.of_code(SOURCES),
+    }
+    return int(digests.of_json(told)[:15], 16)
+
+
+def _bring_up(
+    workspace: Workspace,
+    journal: Journal,
+    work: _Work,
+    full: bool,
+    out: Path | None,
+    kept: list[pa.Table] | None = None,
+) -> Built:
+    with journal.station("features") as station:
+        before = work.table.origin(work.origin.versions)
+        parts, whole = _plan(workspace, work, before, full)
+        if whole is not None:
+            _rewrite(journal, work, parts, out, kept)
+            total = int(sum(len(t) for t in kept)) if kept else work.table.rows()
+            changes = Changes(total, 0)
+        elif before == work.origin:
+            changes, total = Changes(0, 0), work.table.rows()
+        else:
+            of = _progress(journal, work.rows, parts)
+            changes = work.table.mend(work.rows.schema, of, parts, work.origin, work.bars.extent, workspace.state)
+            total = work.table.rows()
+        chosen = work.pipeline.feature_set
+        station.rows = total
+        station.note = f"{len(chosen.features)} of set {chosen.name}"
+    if whole not in (None, "there was no table"):
+        journal.note(f"Set {chosen.name} was built whole: {whole}.")
     return Built(
-        set=pipeline.feature_set.name,
-        version=pipeline.feature_set.version,
-        rows=rows.num_rows,
-        features=rows.num_columns - len(schemas.FEATURES.schema),
-        symbols=rows["symbol"].combine_chunks().unique().__len__(),
-        table_version=workspace.lake.version(schemas.features_table(pipeline.feature_set.name)),
-        bars_version=inputs.versions["bars"],
+        set=chosen.name,
+        version=chosen.version,
+        rows=total,
+        features=len(chosen.features),
+        symbols=len(work.bars.extent),
+        new=changes.new,
+        recomputed=changes.recomputed,
+        unchanged=total - changes.new - changes.recomputed,
+        whole=whole,
+        table_version=work.table.version,
+        bars_version=work.inputs.versions["bars"],
         out=out,
     )
 
 
-def current(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: Inputs) -> pa.Table:
-    """The features of ``inputs``: from the lake when they were made from just these, else computed and written."""
-    marker = _marker(workspace, pipeline)
-    table = schemas.features_table(pipeline.feature_set.name)
-    if marker.exists():
-        told = read_json(marker)
-        if told.get("made_from") == _made_from(pipeline, inputs) and told["version"] == workspace.lake.version(table):
-            return first_versions(workspace.lake, table)
-    return _compute(workspace, journal, pipeline, inputs)
+def _plan(workspace: Workspace, work: _Work, before: Origin | None, full: bool) -> tuple[list[Part], str | None]:
+    """What has to be computed, and why it is all of it."""
+    extent = work.bars.extent
+    everything = feature_plan.whole(extent)
+    if full:
+        return everything, "asked for"
+    if before is None:
+        return everything, "there was no table" if work.table.version is None else "its table tells no origin"
+    if before.recipe != work.origin.recipe or work.table.columns() != work.rows.schema.names:
+        return everything, "its definitions, settings or code are not those of the table"
+    if not work.origin.follows(before):
+        return everything, "a table that it was made from is another one now"
+    interval = work.pipeline.settings.data.interval
+    changed = feature_plan.touched(workspace.lake, before.versions, work.origin.versions, interval)
+    if changed is None:
+        return everything, "the lake's log does not tell what has changed since"
+    return feature_plan.parts(changed, extent, work.pipeline.feature_set.compares), None
 
 
-def first_versions(lake: Lake, table: schemas.Table) -> pa.Table:
-    """The rows of a set's table as they were known at their own time, without those that were computed again later."""
-    return lake.read(table, where=pl.col("known_from") == pl.col("event_time"), history=True)
+def _rewrite(journal: Journal, work: _Work, parts: list[Part], out: Path | None, kept: list[pa.Table] | None) -> None:
+    def rows() -> Iterator[pa.Table]:
+        if kept is not None:
+            kept.clear()
+        of = _progress(journal, work.rows, parts)
+        with tables.stream(out, work.rows.schema) if out is not None else nullcontext() as put:
+            for part in parts:
+                for table in of(part):
+                    if put is not None:
+                        put(table)
+                    if kept is not None:
+                        kept.append(table)
+                    yield table
+
+    work.table.rewrite(work.rows.schema, rows, work.origin)
 
 
-def _compute(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: Inputs) -> pa.Table:
-    table = schemas.features_table(pipeline.feature_set.name)
+def _progress(journal: Journal, rows: Rows, parts: list[Part]) -> Callable[[Part], Iterator[pa.Table]]:
+    """``rows.of``, telling how many symbols are done."""
+    advance = journal.progress("features")
+    done, total = 0, sum(len(part.symbols) for part in parts)
+
+    def of(part: Part) -> Iterator[pa.Table]:
+        nonlocal done
+        for table in rows.of(part):
+            yield table
+            done += pl.Series(table["symbol"]).n_unique()
+            advance(done, total)
+
+    return of
+
+
+def _panel(journal: Journal, work: _Work, as_of: datetime, out: Path) -> Built:
+    """All rows that could have been built at ``as_of``, to a file."""
+    extent = work.bars.extent
+    parts = feature_plan.whole(extent)
     with journal.station("features") as station:
-        rows = pipeline.features(inputs)
-        workspace.lake.overwrite(table, rows)
-        station.rows = rows.num_rows
-        station.note = f"{rows.num_columns - len(schemas.FEATURES.schema)} of set {pipeline.feature_set.name}"
-    told = {"made_from": _made_from(pipeline, inputs), "version": workspace.lake.version(table)}
-    write_json(_marker(workspace, pipeline), told)
-    return rows
-
-
-def _made_from(pipeline: Pipeline, inputs: Inputs) -> dict[str, Any]:
-    settings = pipeline.settings
-    return {
-        "bars": inputs.versions["bars"],
-        "corporate_actions": inputs.versions["corporate_actions"],
-        "set": pipeline.feature_set.version,
-        "qlib_compat": settings.features.qlib_compat,
-        "data": settings.data.model_dump(mode="json"),
-        "code": digests.of_code(),
-    }
-
-
-def _marker(workspace: Workspace, pipeline: Pipeline) -> Path:
-    return workspace.state / f"features_{pipeline.feature_set.name}.json"
+        of = _progress(journal, work.rows, parts)
+        total = 0
+        with tables.stream(out, work.rows.schema) as put:
+            for part in parts:
+                for table in of(part):
+                    put(table)
+                    total += table.num_rows
+        chosen = work.pipeline.feature_set
+        station.rows = total
+        station.note = f"{len(chosen.features)} of set {chosen.name}"
+    return Built(
+        set=chosen.name,
+        version=chosen.version,
+        rows=total,
+        features=len(chosen.features),
+        symbols=len(extent),
+        new=total,
+        recomputed=0,
+        unchanged=0,
+        whole=f"a panel as of {as_of:%Y-%m-%d %H:%M} UTC",
+        table_version=None,
+        bars_version=work.inputs.versions["bars"],
+        out=out,
+    )

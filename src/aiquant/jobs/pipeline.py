@@ -65,12 +65,15 @@ class Inputs:
             When no bar was known by then.
         """
         bars = vintages.known_at(self.bars, moment)
+        beside = self.beside_known_at(moment)
+        return replace(beside, bars=bars, sessions=sessions_of(bars, self.sessions.calendar))
+
+    def beside_known_at(self, moment: datetime) -> Inputs:
+        """As :meth:`known_at`, the bars and sessions left as they are."""
         return replace(
             self,
-            bars=bars,
             actions=None if self.actions is None else vintages.known_at(self.actions, moment),
             universe=None if self.universe is None else vintages.known_at(self.universe, moment),
-            sessions=sessions_of(bars, self.sessions.calendar),
         )
 
     @cached_property
@@ -110,9 +113,7 @@ def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None 
     DataError
         When daily bars were taken in by two calendars.
     """
-    asked = versions or {
-        table.name: lake.version(table) for table in (schemas.BARS, schemas.CORPORATE_ACTIONS, schemas.UNIVERSE)
-    }
+    asked = versions or versions_of(lake)
     bars = lake.read(
         schemas.BARS, where=pl.col("interval") == settings.data.interval, version=asked["bars"], history=True
     )
@@ -122,12 +123,24 @@ def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None 
         )
     if settings.data.interval.endswith("d"):
         demand_one_close(bars, settings.data.calendar)
-    actions = members = None
-    if asked["corporate_actions"] is not None:
-        actions = lake.read(schemas.CORPORATE_ACTIONS, version=asked["corporate_actions"], history=True)
+    beside = around(lake, settings, asked, sessions_of(bars, settings.data.calendar))
+    members = None
     if settings.data.universe is not None:
         members = _members(lake, settings.data.universe, asked["universe"])
-    return Inputs(bars, actions, members, sessions_of(bars, settings.data.calendar), asked)
+    return replace(beside, bars=bars, universe=members)
+
+
+def versions_of(lake: Lake) -> dict[str, int | None]:
+    """The Delta versions of the tables that research reads."""
+    return {table.name: lake.version(table) for table in (schemas.BARS, schemas.CORPORATE_ACTIONS, schemas.UNIVERSE)}
+
+
+def around(lake: Lake, settings: Settings, asked: dict[str, int | None], sessions: Sessions) -> Inputs:
+    """What features need besides the bars, which are left out: they may be too many to be read at once."""
+    actions = None
+    if asked["corporate_actions"] is not None:
+        actions = lake.read(schemas.CORPORATE_ACTIONS, version=asked["corporate_actions"], history=True)
+    return Inputs(schemas.BARS.schema.empty_table(), actions, None, sessions, asked)
 
 
 def demand_one_close(bars: pa.Table, calendar: str) -> None:

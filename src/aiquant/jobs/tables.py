@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from aiquant.errors import DataError, MissingError, Unreachable, UsageError
+
+Open = Callable[[Path, pa.Schema], AbstractContextManager[Any]]
+"""Opens a writer of tables of a schema: it has ``write_table`` and is closed at the end."""
 
 
 def write(rows: pa.Table, path: Path) -> None:
@@ -24,12 +29,23 @@ def write(rows: pa.Table, path: Path) -> None:
     Unreachable
         When the folder cannot be written, or the disk is full.
     """
-    writer = writer_of(path)
+    with stream(path, rows.schema) as put:
+        put(rows)
+
+
+@contextmanager
+def stream(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """As :func:`write`, table by table: ``with stream(path, schema) as put: put(rows)``.
+
+    The file appears when the block ends without an error.
+    """
+    opened = writer_of(path)
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            writer(rows, half)
+            with opened(half, schema) as writer:
+                yield lambda rows: writer.write_table(rows.cast(schema))
             os.replace(half, path)
         finally:
             half.unlink(missing_ok=True)
@@ -39,7 +55,7 @@ def write(rows: pa.Table, path: Path) -> None:
         ) from error
 
 
-def writer_of(path: Path) -> Callable[[pa.Table, Path], None]:
+def writer_of(path: Path) -> Open:
     """What writes the form that the ending says; asked before long work as well, so that it is not done in vain.
 
     Raises
@@ -47,26 +63,25 @@ def writer_of(path: Path) -> Callable[[pa.Table, Path], None]:
     UsageError
         When the ending is none of those of :func:`write`.
     """
-    writer = _writers().get(path.suffix.lower())
-    if writer is None:
+    opened = _writers().get(path.suffix.lower())
+    if opened is None:
         raise UsageError(f"{path}: the ending {path.suffix!r} is not known", "use .parquet, .csv or .arrow")
-    return writer
+    return opened
 
 
-def _writers() -> dict[str, Callable[[pa.Table, Path], None]]:
-    def parquet(rows: pa.Table, path: Path) -> None:
+def _writers() -> dict[str, Open]:
+    def parquet(path: Path, schema: pa.Schema) -> Any:
         import pyarrow.parquet as pq
 
-        pq.write_table(rows, path, compression="zstd")
+        return pq.ParquetWriter(path, schema, compression="zstd")
 
-    def csv(rows: pa.Table, path: Path) -> None:
+    def csv(path: Path, schema: pa.Schema) -> Any:
         import pyarrow.csv as pacsv
 
-        pacsv.write_csv(rows, path)
+        return pacsv.CSVWriter(str(path), schema)
 
-    def arrow(rows: pa.Table, path: Path) -> None:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as stream:
-            stream.write_table(rows)
+    def arrow(path: Path, schema: pa.Schema) -> Any:
+        return pa.ipc.new_file(str(path), schema)
 
     return {".parquet": parquet, ".csv": csv, ".arrow": arrow, ".feather": arrow, ".ipc": arrow}
 

@@ -1,9 +1,9 @@
 """What was known when: bars whose versions differ are computed with the version of the time.
 
 A bar may be corrected long after its close. A feature of an old date must not know the correction, a feature of a later
-date must. So the rows of a result are computed once with the first version of every bar. The symbols with corrected bars
-are computed again for each moment at which one of theirs was; each row is taken from the newest of these computations
-that had begun by its own time.
+date must. So the rows of a result are computed once with the first version of every bar. Symbols with corrected bars
+are computed again for each moment at which one of theirs was; each row is taken from the newest of these that had begun
+by its own time.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def point_in_time(
     if not by_symbol:
         moments = frame.select("symbol").unique().join(moments.select("moment").unique(), how="cross")
     spans = moments.sort("symbol", "moment").with_columns(pl.col("moment").shift(-1).over("symbol").alias("until"))
-    rows = pl.DataFrame(compute(_arrow(frame.filter(first)), reach))
+    original = compute(_arrow(frame.filter(first)), reach)
+    rows = pl.DataFrame(original)
     begun = rows.select("symbol").join(
         spans.group_by("symbol").agg(pl.col("moment").min()), on="symbol", how="left", maintain_order="left"
     )["moment"]
@@ -136,7 +137,7 @@ def point_in_time(
         assert isinstance(moment, datetime)
         parts.append(_vintage(frame, first, compute, clock, moment, span, reach))
     whole = pl.concat([part for part in parts if part.width == rows.width], how="vertical")
-    return whole.sort("symbol", "event_time").to_arrow().cast(rows.to_arrow().schema)
+    return whole.sort("symbol", "event_time").to_arrow().cast(original.schema)
 
 
 def _vintage(

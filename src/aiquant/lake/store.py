@@ -275,6 +275,11 @@ class Lake:
         handle = self._open(catalogue.resolve(table))
         return None if handle is None else handle.version()
 
+    def identity(self, table: str | Table) -> str | None:
+        """What tells a table from one that was made in its place later, None where it is not there."""
+        handle = self._open(catalogue.resolve(table))
+        return None if handle is None else str(handle.metadata().id)
+
     def versions(self) -> dict[str, int]:
         """Delta version of every table, by name."""
         return {info.name: info.version for info in self.tables()}

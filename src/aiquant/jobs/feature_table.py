@@ -1,0 +1,219 @@
+"""The table of a feature set in the lake: written whole, or mended where what it was made from has changed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import pyarrow as pa
+
+from aiquant.jobs import feature_plan
+from aiquant.jobs.feature_plan import Part
+from aiquant.lake import Lake
+from aiquant.lake.derived import Derived
+from aiquant.schemas import FEATURES, Table, features_table
+
+KEY = ["symbol", "event_time"]
+_NONE = -1
+"""Stands for a table that is not there where only whole numbers can be kept."""
+
+OWN_TIME = pl.col("known_from") == pl.col("event_time")
+"""Rows as they were known at their own time; rows that a stream computed again later stand beside them."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a mending did.
+
+    Attributes
+    ----------
+    new, recomputed
+        Rows that were added, and rows that got other values or went.
+    """
+
+    new: int
+    recomputed: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a table of features was made from.
+
+    Attributes
+    ----------
+    recipe
+        Digest of all that decides its values beside the data: definitions, kernels, settings.
+    versions
+        Delta versions of the tables that were read; None for one that was not there.
+    identities
+        What tells each of these tables from one that was made in its place later.
+    """
+
+    recipe: int
+    versions: dict[str, int | None]
+    identities: dict[str, int | None]
+
+    def follows(self, before: Origin) -> bool:
+        """Whether the tables of ``before`` are the same ones still."""
+        return all(before.identities[name] in (None, self.identities[name]) for name in self.versions)
+
+    def numbers(self) -> dict[str, int]:
+        """As whole numbers by name."""
+        told = {**self.versions, **{_identity(name): number for name, number in self.identities.items()}}
+        return {"recipe": self.recipe, **{n: _NONE if v is None else v for n, v in told.items()}}
+
+
+def origin_of(lake: Lake, recipe: int, versions: dict[str, int | None]) -> Origin:
+    """The origin of what is made from these versions of the lake's tables."""
+    found = {name: None if version is None else lake.identity(name) for name, version in versions.items()}
+    return Origin(recipe, versions, {n: None if v is None else int(UUID(v)) >> 68 for n, v in found.items()})
+
+
+def _identity(name: str) -> str:
+    return f"{name}:identity"
+
+
+class FeatureTable:
+    """The table of one feature set."""
+
+    def __init__(self, lake: Lake, name: str) -> None:
+        self.table: Table = features_table(name)
+        self._lake = lake
+        self._derived = Derived(lake, self.table)
+
+    @property
+    def version(self) -> int | None:
+        """Its Delta version, None where it is not there."""
+        return self._lake.version(self.table)
+
+    def origin(self, tables: Iterable[str]) -> Origin | None:
+        """What it was made from; None where it is not there, or was not made by a build."""
+        names = list(tables)
+        told = self._derived.made_from(["recipe", *names, *map(_identity, names)])
+        if told["recipe"] is None:
+            return None
+        known = {name: None if number == _NONE else number for name, number in told.items()}
+        return Origin(told["recipe"], {n: known[n] for n in names}, {n: known[_identity(n)] for n in names})
+
+    def columns(self) -> list[str]:
+        """Its columns."""
+        return self._derived.columns()
+
+    def read(self, symbols: tuple[str, ...] | None = None) -> pa.Table:
+        """Its rows as they were known at their own time, of all symbols or some, sorted by symbol and event_time."""
+        wanted = OWN_TIME
+        if symbols is not None:
+            wanted = wanted & _between(symbols) & pl.col("symbol").is_in(list(symbols))
+        return self._lake.read(self.table, where=wanted, history=True)
+
+    def rows(self) -> int:
+        """How many rows were known at their own time."""
+        told = self._lake.scan(self.table, ["event_time", "known_from"], ordered=False, history=True)
+        return int(told.filter(OWN_TIME).select(pl.len()).collect(engine="streaming").item())
+
+    def rewrite(self, schema: pa.Schema, rows: Callable[[], Iterator[pa.Table]], origin: Origin) -> int:
+        """Put ``rows`` in the place of all that is there; the Delta version."""
+        return self._derived.write(schema, rows, origin.numbers())
+
+    def mend(
+        self,
+        schema: pa.Schema,
+        rows: Callable[[Part], Iterator[pa.Table]],
+        parts: list[Part],
+        origin: Origin,
+        extent: pl.DataFrame,
+        folder: Path,
+    ) -> Changes:
+        """Compute ``parts`` and write what is new or has changed: one commit, or none but a remark.
+
+        Rows that are there already with equal values, from an earlier build or a stream, are left alone. What is
+        computed waits in a file below ``folder`` until it is known whether any stored row has to go.
+        """
+        last = extent["last"].max()
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".features-") as place:
+            spool = _Spool(Path(place), schema)
+            for part in parts:
+                for computed in rows(part):
+                    spool.add(computed, self._stored(computed, part, last))
+            spool.close()
+            if spool.changed:
+                where = feature_plan.condition(parts, len(extent), last.isoformat())  # type: ignore[union-attr]
+                self._derived.write(schema, spool.all, origin.numbers(), put="part", where=where)
+            elif spool.new:
+                self._derived.write(schema, spool.added, origin.numbers(), put="more")
+            else:
+                self._derived.remark(origin.numbers())
+            return Changes(spool.new, spool.changed)
+
+    def _stored(self, computed: pa.Table, part: Part, last: Any) -> pl.DataFrame:
+        symbols = tuple(pl.Series(computed["symbol"]).unique().to_list())
+        if not symbols:
+            return pl.DataFrame(computed)
+        wanted = OWN_TIME & _between(symbols) & pl.col("symbol").is_in(symbols) & (pl.col("event_time") <= last)
+        if part.since is not None:
+            wanted = wanted & (pl.col("date") >= part.since)
+        return pl.DataFrame(self._lake.read(self.table, computed.column_names, where=wanted, history=True))
+
+
+def _between(symbols: tuple[str, ...]) -> pl.Expr:
+    """So that files and row groups of other symbols are passed over."""
+    return pl.col("symbol").is_between(pl.lit(min(symbols)), pl.lit(max(symbols)))
+
+
+class _Spool:
+    """Rows that were computed, on disk, and how they differ from those that are stored."""
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self.new = self.changed = 0
+        self._path = folder / "rows.arrow"
+        self._masks: list[pa.Array] = []
+        self._sink = pa.OSFile(str(self._path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, schema)
+
+    def add(self, computed: pa.Table, stored: pl.DataFrame) -> None:
+        """Keep a table, and compare it with the stored rows that it stands for."""
+        fresh, changed = _compare(pl.DataFrame(computed), stored)
+        self.new += int(fresh.sum())
+        self.changed += changed
+        for batch in computed.combine_chunks().to_batches():
+            self._writer.write_batch(batch)
+            self._masks.append(fresh.to_arrow())
+
+    def close(self) -> None:
+        """No rows follow."""
+        self._writer.close()
+        self._sink.close()
+
+    def all(self) -> Iterator[pa.Table]:
+        """Every row."""
+        with pa.memory_map(str(self._path)) as source:
+            told = pa.ipc.open_file(source)
+            for at in range(told.num_record_batches):
+                yield pa.Table.from_batches([told.get_batch(at)])
+
+    def added(self) -> Iterator[pa.Table]:
+        """Rows of keys that are not stored."""
+        for rows, mask in zip(self.all(), self._masks, strict=True):
+            if (kept := rows.filter(mask)).num_rows:
+                yield kept
+
+
+def _compare(computed: pl.DataFrame, stored: pl.DataFrame) -> tuple[pl.Series, int]:
+    """For each computed row whether its key is not stored, and how many stored rows differ or have to go."""
+    names = [name for name in computed.columns if name not in FEATURES.schema.names]
+    if stored.is_empty():
+        return pl.Series([True]).new_from_index(0, len(computed)), 0
+    at = computed.select(KEY).join(stored.select(KEY).with_row_index("at"), on=KEY, how="left", maintain_order="left")[
+        "at"
+    ]
+    there = at.is_not_null()
+    mine, theirs = computed.filter(there), stored.select(pl.all().gather(at.drop_nulls()))
+    differs = pl.Series([False]).new_from_index(0, len(mine))
+    for name in names:
+        differs = differs | mine[name].ne_missing(theirs[name])
+    return ~there, int(differs.sum()) + len(stored) - len(mine)

@@ -1,0 +1,170 @@
+"""Tables that are made from others: written as a stream, with what they were made from in the same commit.
+
+What a table was made from stands in its log as application transactions ``aiquant-made:<name>``, each with a whole
+number (the Delta version of a table, say). They outlive checkpoints, and rows and remark can never disagree: a process
+that dies leaves both as they were.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+
+from aiquant.errors import DataError
+from aiquant.lake import delta, faults, panics, rivals
+from aiquant.lake.store import Lake
+from aiquant.schemas import Table
+
+Put = Literal["whole", "part", "more"]
+"""What the rows of a write are: the whole table, all rows that a condition describes, or rows to be added."""
+
+_MADE = "aiquant-made:"
+_AHEAD = 2
+"""Tables that may wait for the writer: memory for these is all that a write needs, however many rows there are."""
+
+
+class Derived:
+    """One table that is made from others.
+
+    Parameters
+    ----------
+    lake
+        Where the tables are.
+    table
+        Schema of the table.
+    """
+
+    def __init__(self, lake: Lake, table: Table) -> None:
+        self.table = table
+        self._lake = lake
+        self._place = lake.place(table)
+
+    def made_from(self, names: Sequence[str]) -> dict[str, int | None]:
+        """What the newest version says that it was made from; None for a name that it does not tell."""
+        handle = self._open()
+        return {name: None if handle is None else handle.transaction_version(_MADE + name) for name in names}
+
+    def columns(self) -> list[str]:
+        """The columns of the newest version; none where there is no table."""
+        handle = self._open()
+        return [] if handle is None else [field.name for field in handle.schema().fields]
+
+    def write(
+        self,
+        schema: pa.Schema,
+        rows: Callable[[], Iterable[pa.Table]],
+        made_from: Mapping[str, int],
+        put: Put = "whole",
+        where: str | None = None,
+    ) -> int:
+        """Put rows into the table, and what they were made from, in one commit; the Delta version afterwards.
+
+        Rows are taken while the ones before are being written, a few tables ahead at the most. Where another process
+        commits meanwhile, all of it is done again.
+
+        Parameters
+        ----------
+        schema
+            Of the rows.
+        rows
+            Gives the rows, table by table; it is called again for each try.
+        where
+            For ``part``: an SQL condition that all of ``rows`` meet, as do the stored rows that go.
+
+        Raises
+        ------
+        Unreachable
+            When the disk refuses, or rivals commit without pause.
+        DataError
+            When a row of ``part`` does not meet the condition.
+        """
+        told = {_MADE + name: version for name, version in made_from.items()}
+
+        def attempt() -> int:
+            with faults.told(self.table.name, self._place), panics.hushed_when_tight(self._place, 0):
+                handle = self._open() or delta.create(self._place, self.table, schema)
+                pipe = _Pipe(schema)
+                with ThreadPoolExecutor(1, "delta-writer") as pool:
+                    done = pool.submit(_commit, handle, pipe, told, put, where)
+                    pipe.feed(rows(), done)
+                return int(handle.version())
+
+        return rivals.retried(self._lake.commit_retries, self.table.name, self._place, attempt)
+
+    def remark(self, made_from: Mapping[str, int]) -> int:
+        """Say that the rows as they are were made from these; the Delta version afterwards."""
+        handle = self._open()
+        if handle is None:
+            raise DataError(f"there is no table {self.table.name} at {self._place}")
+        schema = pa.schema(handle.schema().to_arrow())
+        return self.write(schema, lambda: [], made_from, put="more")
+
+    def _open(self) -> DeltaTable | None:
+        with faults.told(self.table.name, self._place):
+            return delta.open_table(self._place, self.table.name)
+
+
+class _Pipe:
+    """Hands tables from the one who computes them to the one who writes them."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._waiting: queue.Queue[pa.Table | None] = queue.Queue(_AHEAD)
+        self._abandoned = False
+
+    def feed(self, tables: Iterable[pa.Table], done: Future[None]) -> None:
+        """Pass on all tables, and wait until they are written; an error of either side comes out here."""
+        try:
+            for table in tables:
+                if not self._put(table.cast(self.schema), done):
+                    break
+        except BaseException:
+            self._abandoned = True
+            raise
+        finally:
+            self._put(None, done)
+        done.result()
+
+    def _put(self, table: pa.Table | None, done: Future[None]) -> bool:
+        """Whether the writer took it: one that failed takes no more."""
+        while not done.done():
+            try:
+                self._waiting.put(table, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def reader(self) -> pa.RecordBatchReader:
+        """What the writer reads from."""
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        while (table := self._waiting.get()) is not None:
+            yield from table.to_batches()
+        if self._abandoned:
+            raise pa.ArrowInvalid("the rows came to no end")
+
+
+def _commit(handle: DeltaTable, pipe: _Pipe, told: Mapping[str, int], put: Put, where: str | None) -> None:
+    transactions = [Transaction(name, version) for name, version in told.items()]
+    transactions.append(Transaction(delta.WRITER, handle.version() + 1))
+    commit = CommitProperties(delta.signature(), app_transactions=transactions)
+    properties = delta.writer_properties(pipe.schema)
+    if put == "more":
+        write_deltalake(handle, pipe.reader(), mode="append", writer_properties=properties, commit_properties=commit)
+        return
+    write_deltalake(
+        handle,
+        pipe.reader(),
+        mode="overwrite",
+        schema_mode="overwrite" if put == "whole" else None,
+        predicate=where if put == "part" else None,
+        writer_properties=properties,
+        commit_properties=commit,
+    )
