@@ -147,8 +147,8 @@ def test_what_a_stream_wrote_is_left_alone(home: Workspace, bars: pl.DataFrame) 
     assert (done.new, done.recomputed, done.whole) == (0, 0, None)
     assert files == set(Path(home.lake.place("features_core")).glob("*.parquet"))
     assert len(stored(home)) == len(bars) + 2
-    assert same(pl.DataFrame(features.current(home, Journal(), Pipeline(home.settings), read(home.lake, home.settings))),
-                rebuilt(home))  # fmt: skip
+    read_back = features.current(home, Journal(), Pipeline(home.settings), read(home.lake, home.settings))
+    assert same(pl.DataFrame(read_back), rebuilt(home))
 
 
 def test_a_wrong_row_of_a_stream_is_put_right(home: Workspace, bars: pl.DataFrame) -> None:
