@@ -61,7 +61,7 @@ def run_aiquant(*words: object, cwd: Path | None = None, timeout: float = 240) -
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def aiquant() -> Aiquant:
     """``aiquant("lake", "ls", "-w", folder)`` → code, out, err."""
     return run_aiquant

@@ -34,6 +34,7 @@ from aiquant.cli import (
     simulate,
     stream,
     train,
+    tune,
 )
 from aiquant.errors import AiquantError, Unreachable, UsageError
 
@@ -56,7 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, init, run, train, predict, backtest, report, evaluate, reproduce, doctor, simulate):
+for module in (demo, init, run, train, tune, predict, backtest, report, evaluate, reproduce, doctor, simulate):
     module.register(app)
 features.app.add_typer(feature_store.app)
 for name, group, text in (

@@ -103,13 +103,13 @@ def walk_forward(
     cores = threads or os.cpu_count() or 1
     workers = max(1, min(cores, len(folds)))
     fitted: dict[int, Fitted] = {}
-    with _one_thread_in_linear_algebra(), ThreadPoolExecutor(workers, thread_name_prefix="fold") as pool:
+    with one_thread_in_linear_algebra(), ThreadPoolExecutor(workers, thread_name_prefix="fold") as pool:
         running: list[Future[Fitted]] = []
         try:
             for fold in sorted(
                 folds, key=lambda f: -len(f.train)
             ):  # the longest first, so that none is left at the end
-                running.append(pool.submit(_fit_fold, panel, fold, make, seed, cores // workers, weigh))
+                running.append(pool.submit(fit_fold, panel, fold, make, seed, cores // workers, weigh))
             for done in as_completed(running):
                 fitted[done.result().fold.number] = done.result()
                 if progress is not None:
@@ -117,7 +117,7 @@ def walk_forward(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return _assembled(panel, [fitted[number] for number in sorted(fitted)], run_id)
+    return assembled(panel, [fitted[number] for number in sorted(fitted)], run_id)
 
 
 def fit_final(
@@ -133,7 +133,7 @@ def fit_final(
     rows = np.flatnonzero(panel.labelled)
     if not len(rows):
         raise DataError("no label is known: there is nothing to train on", "give more history")
-    with _one_thread_in_linear_algebra():
+    with one_thread_in_linear_algebra():
         return _fit(panel, rows, make(), seed, threads or os.cpu_count() or 1, weigh)
 
 
@@ -152,9 +152,10 @@ def predict(
     return _forecasts(panel, taken, forecast, np.full(len(taken), fold, dtype=np.int32), run_id, model.name)
 
 
-def _fit_fold(
+def fit_fold(
     panel: Panel, fold: Fold, make: Callable[[], Forecaster], seed: int, threads: int, weigh: Weigh | None
 ) -> Fitted:
+    """Fit a fresh forecaster on what the fold trains on, and forecast what it tests."""
     began = time.perf_counter()
     model = _fit(panel, fold.train, make(), seed, threads, weigh)
     forecast = model.predict(take(panel.X, fold.test))
@@ -201,7 +202,8 @@ def _columns(panel: Panel, features: tuple[str, ...], rows: NDArray[np.int64]) -
     return np.ascontiguousarray(take(panel.X, rows)[:, [panel.features.index(name) for name in features]])
 
 
-def _assembled(panel: Panel, fitted: list[Fitted], run_id: str) -> Trained:
+def assembled(panel: Panel, fitted: list[Fitted], run_id: str) -> Trained:
+    """Folds that were fitted, by their numbers, as one result."""
     rows = np.concatenate([f.fold.test for f in fitted])
     forecast = np.concatenate([f.forecast for f in fitted])
     numbers = np.concatenate([np.full(len(f.fold.test), f.fold.number, dtype=np.int32) for f in fitted])
@@ -264,7 +266,7 @@ def _forecasts(
     )
 
 
-def _one_thread_in_linear_algebra() -> AbstractContextManager[object]:
+def one_thread_in_linear_algebra() -> AbstractContextManager[object]:
     """Sums of BLAS depend on its number of threads; one thread makes them the same everywhere."""
     try:
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]

@@ -6,7 +6,8 @@ A value is taken from the first of these that has it:
 2. an environment variable ``AIQUANT_<SECTION>__<NAME>`` (``AIQUANT_LEARNING__SEED=3``),
 3. a file ``<section>__<name>`` in the secrets folder (``AIQUANT_SECRETS_DIR``, default ``/run/secrets/aiquant``),
 4. ``aiquant.toml`` in the workspace,
-5. the default below.
+5. ``tuned.toml`` in the workspace, where ``aiquant tune --apply`` puts what it found,
+6. the default below.
 
 Secrets (type ``SecretStr``) are read from 2 and 3 only and are never printed.
 """
@@ -41,6 +42,7 @@ from aiquant.settings.research import (
     LearningSettings,
     RidgeSettings,
     TrackingSettings,
+    TuningSettings,
     XGBoostSettings,
 )
 from aiquant.settings.stream import StreamSettings
@@ -70,7 +72,9 @@ __all__ = [
     "Settings",
     "SimulatorSettings",
     "StreamSettings",
+    "TUNED_NAME",
     "TrackingSettings",
+    "TuningSettings",
     "XGBoostSettings",
     "XSettings",
     "flatten",
@@ -80,8 +84,14 @@ __all__ = [
 ]
 
 FILE_NAME = "aiquant.toml"
+TUNED_NAME = "tuned.toml"
 SECRETS_DIR_VARIABLE = "AIQUANT_SECRETS_DIR"
 DEFAULT_SECRETS_DIR = "/run/secrets/aiquant"
+
+
+_NEVER_COUNTS = (
+    "name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream", "online", "tuning"
+)  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -105,6 +115,7 @@ class Settings(BaseSettings):
     learning: LearningSettings = LearningSettings()
     xgboost: XGBoostSettings = XGBoostSettings()
     ridge: RidgeSettings = RidgeSettings()
+    tuning: TuningSettings = TuningSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     backtest: BacktestSettings = BacktestSettings()
     gate: GateSettings = GateSettings()
@@ -124,8 +135,7 @@ class Settings(BaseSettings):
         without
             Further sections that shall not count.
         """
-        never = ("name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream", "online")
-        apart = dict.fromkeys((*never, *without), True)
+        apart = dict.fromkeys((*_NEVER_COUNTS, *without), True)
         told = self.model_dump(mode="json", exclude={**apart, "learning": {"threads": True}})
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -151,7 +161,7 @@ def load(workspace: Path | None = None, overrides: dict[str, str] | None = None)
 def resolve(workspace: Path | None = None, overrides: dict[str, str] | None = None) -> tuple[Settings, dict[str, str]]:
     """As :func:`load`, with the origin of every setting by its dotted name (``default``, ``aiquant.toml`` …)."""
     told = _nested(overrides or {})
-    file = workspace / FILE_NAME if workspace is not None else None
+    files = {} if workspace is None else {name: workspace / name for name in (FILE_NAME, TUNED_NAME)}
     secrets = os.environ.get(SECRETS_DIR_VARIABLE, DEFAULT_SECRETS_DIR)
     seen: dict[str, dict[str, Any]] = {}
 
@@ -172,19 +182,21 @@ def resolve(workspace: Path | None = None, overrides: dict[str, str] | None = No
                 secrets_nested_delimiter="__",
             ),
         }
-        if file is not None and file.is_file():
-            sources[FILE_NAME] = TomlConfigSettingsSource(read, toml_file=file)
+        for name, file in files.items():
+            if file.is_file():
+                sources[name] = _toml(read, file)
         for origin, source in sources.items():
             seen[origin] = source()
-        _refuse_secrets_in_file(seen.get(FILE_NAME, {}))
+        for name in files:
+            _refuse_secrets_in_file(name, seen.get(name, {}))
         return tuple(sources.values())
 
     try:
         settings = Settings.model_construct(**dict(_reading(choose)(**told)))
     except ValidationError as error:
         raise _explain(error, seen) from error
-    except (OSError, ValueError) as error:  # unreadable, not TOML, or an environment value that is not JSON
-        raise SettingsError(f"{file or 'the environment'}: {error}", "correct the file or the variable") from error
+    except (OSError, ValueError) as error:  # an environment value that is not JSON, or an unreadable secret
+        raise SettingsError(f"the environment: {error}", "correct the variable or the secret file") from error
     return settings, _origins(settings, seen)
 
 
@@ -232,6 +244,13 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _toml(read: type[BaseSettings], file: Path) -> PydanticBaseSettingsSource:
+    try:
+        return TomlConfigSettingsSource(read, toml_file=file)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file}: {error}", "correct the file") from error
+
+
 def _nested(overrides: dict[str, str]) -> dict[str, Any]:
     known = flatten(Settings.model_construct().model_dump())
     tree: dict[str, Any] = {}
@@ -251,11 +270,11 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else "see all of them with: aiquant config show"
 
 
-def _refuse_secrets_in_file(file: dict[str, Any]) -> None:
-    for dotted in flatten(file):
+def _refuse_secrets_in_file(name: str, content: dict[str, Any]) -> None:
+    for dotted in flatten(content):
         if dotted in SECRETS:
             raise SettingsError(
-                f"{FILE_NAME}: {dotted} is a secret and must not stand in a file of the workspace",
+                f"{name}: {dotted} is a secret and must not stand in a file of the workspace",
                 f"set AIQUANT_{dotted.replace('.', '__').upper()}, or a file of that name in the secrets folder",
             )
 

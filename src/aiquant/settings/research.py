@@ -89,6 +89,24 @@ class RidgeSettings(Section):
     alpha: float = Field(1.0, gt=0, description="L2 penalty on the standardised coefficients.")
 
 
+class TuningSettings(Section):
+    """The search for parameters: `aiquant tune`."""
+
+    trials: int = Field(50, ge=1, description="Parameters that are tried.")
+    timeout: float | None = Field(None, gt=0, description="Seconds after which no trial is begun; default: no limit.")
+    jobs: int = Field(1, ge=1, description="Processes beside one another.")
+    folds: int = Field(4, ge=2, description="Stretches of the training period, each tested by what the others teach.")
+    startup: int = Field(10, ge=1, description="Trials drawn at random before the search learns from them.")
+    prune: bool = Field(True, description="Give up trials that are worse than the median after as many folds.")
+    space: dict[str, list[float]] = Field(
+        {}, description="Own ranges, [low, high] by the name of the parameter, in place of the built-in ones."
+    )
+    storage: SecretStr | None = Field(
+        None,
+        description="Database of Optuna for several machines, as SQLAlchemy names it (environment or secrets only).",
+    )
+
+
 class GateSettings(Section):
     """What a model has to show before it is promoted."""
 
