@@ -137,7 +137,7 @@ _UNKNOWN = "not known: no universe whose members come and go is set"
 
 
 def _judgement(folder: Path) -> dict[str, Any]:
-    from aiquant.learning.judgement import QUANTILES
+    from aiquant.learning.ordering import QUANTILES
 
     told = read_json(folder / "judgement.json")
     return {

@@ -1,27 +1,28 @@
 """Is there an edge in these forecasts? Measured date by date, with errors that know that labels overlap.
 
 Conventions: all is reckoned per decision time (a date, for daily bars) over the symbols that have a forecast and a
-label; times with fewer than :data:`MIN_SYMBOLS`, or where all forecasts or all returns are equal, are skipped and
-counted. Nothing is annualised.
+label; times with fewer than five, or where all forecasts or all returns are equal, are skipped and counted
+(:mod:`aiquant.learning.ordering`). Errors are those of Newey and West (:mod:`aiquant.learning.inference`). Nothing is
+annualised.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from aiquant.calendars import Sessions
 from aiquant.errors import DataError
-
-MIN_SYMBOLS = 5
-QUANTILES = ("lowest fifth", "second", "third", "fourth", "highest fifth")
+from aiquant.learning import breakdown, ordering, persistence
+from aiquant.learning.accuracy import accuracy
+from aiquant.learning.inference import estimate, lags, ratio_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +35,19 @@ class Judgement:
         Whose forecasts, and the bars held.
     rank_ic, rank_ic_std, rank_ic_t
         Spearman's correlation of forecast and forward return within each date (ties share their rank): mean and
-        deviation over dates, and the t-statistic of the mean by :func:`newey_west`.
-    icir
-        Mean of the rank IC over its deviation.
-    ic, ic_t
+        deviation over dates, and the t-statistic of the mean.
+    rank_ic_error
+        Standard error of the mean.
+    icir, icir_error
+        Mean of the rank IC over its deviation, and its standard error.
+    ic, ic_error, ic_t
         Pearson's correlation likewise.
     hit_rate
         Share of dates with a rank IC above 0.
-    spread, spread_t
+    spread, spread_error, spread_t
         Mean forward return of the highest fifth of forecasts less that of the lowest, equally weighted, before costs.
-    quantiles
-        Fifth of the forecasts, lowest first → mean forward return less the date's mean.
+    quantiles, quantile_errors
+        Fifth of the forecasts, lowest first → mean forward return less the date's mean, and its standard error.
     lag
         Lags of the Newey–West errors.
     breadth
@@ -59,6 +62,14 @@ class Judgement:
         For each year: ``year``, ``rank_ic``, ``rank_ic_t``, ``ic``, ``spread``, ``dates``.
     by_date
         One row per date judged: ``event_time``, ``date``, ``rank_ic``, ``ic``, ``spread``, ``symbols``.
+    turnover
+        How much forecasts change from one holding period to the next: :func:`aiquant.learning.persistence.turnover`.
+    decay
+        Rank IC with the returns over other horizons: :func:`aiquant.learning.breakdown.by_horizon`.
+    groups
+        What the symbols or dates were grouped by → rank IC within each group.
+    accuracy
+        Whether forecasts are right in size: :func:`aiquant.learning.accuracy.accuracy`; empty where it was not asked.
     """
 
     run_id: str
@@ -83,6 +94,15 @@ class Judgement:
     last: date | None
     years: tuple[dict[str, float], ...]
     by_date: pa.Table
+    rank_ic_error: float = math.nan
+    icir_error: float = math.nan
+    ic_error: float = math.nan
+    spread_error: float = math.nan
+    quantile_errors: dict[str, float] = field(default_factory=dict)
+    turnover: dict[str, Any] = field(default_factory=dict)
+    decay: tuple[dict[str, Any], ...] = ()
+    groups: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    accuracy: dict[str, Any] = field(default_factory=dict)
 
     @property
     def by_year(self) -> dict[int, float]:
@@ -101,7 +121,15 @@ class Judgement:
         return plain
 
 
-def judge(forecasts: pa.Table, labels: pa.Table, sessions: Sessions | None = None) -> Judgement:
+def judge(
+    forecasts: pa.Table,
+    labels: pa.Table,
+    sessions: Sessions | None = None,
+    *,
+    learnt: pa.Table | None = None,
+    horizons: Iterable[pa.Table] = (),
+    groups: Mapping[str, pa.Table] | None = None,
+) -> Judgement:
     """Compare forecasts with what happened.
 
     Parameters
@@ -112,6 +140,12 @@ def judge(forecasts: pa.Table, labels: pa.Table, sessions: Sessions | None = Non
         Schema ``LABELS``, of the forecasts' horizon. Forecasts without a label (the last ones) are not judged.
     sessions
         The calendar's sessions, for ``coverage``.
+    learnt
+        ``symbol``, ``event_time`` and ``learnt``, what the model was asked to forecast, for ``accuracy``.
+    horizons
+        Schema ``LABELS``, one table for each horizon of ``decay``.
+    groups
+        Name → ``symbol``, ``group`` and, where the group of a symbol changes, ``event_time``.
 
     Raises
     ------
@@ -119,26 +153,31 @@ def judge(forecasts: pa.Table, labels: pa.Table, sessions: Sessions | None = Non
         When the forecasts are of several models, runs or horizons, or the labels of another horizon.
     """
     run_id, model, horizon = _whose(forecasts)
-    pairs = _pairs(forecasts, labels, horizon)
-    daily, skipped = _daily(pairs)
-    rank_ic, lag = daily["rank_ic"].to_numpy(), lags(len(daily), horizon)
-    mean, std, t = _estimate(rank_ic, lag)
-    ic, _, ic_t = _estimate(daily["ic"].to_numpy(), lag)
-    spread, _, spread_t = _estimate(daily["spread"].to_numpy(), lag)
+    pairs = ordering.pairs(forecasts, labels, horizon)
+    daily, skipped = ordering.by_date(pairs)
+    lag = lags(len(daily), horizon)
+    rank_ics = daily["rank_ic"].to_numpy()
+    rank_ic, ic, spread = (estimate(daily[name].to_numpy(), lag) for name in ("rank_ic", "ic", "spread"))
+    fifths = ordering.quantiles(pairs, daily, lag)
     return Judgement(
         run_id=run_id,
         model=model,
         horizon=horizon,
-        rank_ic=mean,
-        rank_ic_std=std,
-        rank_ic_t=t,
-        icir=_over(mean, std),
-        ic=ic,
-        ic_t=ic_t,
-        hit_rate=float(np.mean(rank_ic > 0)) if len(daily) else math.nan,
-        spread=spread,
-        spread_t=spread_t,
-        quantiles=_quantiles(pairs, daily),
+        rank_ic=rank_ic.mean,
+        rank_ic_std=rank_ic.std,
+        rank_ic_error=rank_ic.error,
+        rank_ic_t=rank_ic.t,
+        icir=rank_ic.ratio,
+        icir_error=ratio_error(rank_ics, lag),
+        ic=ic.mean,
+        ic_error=ic.error,
+        ic_t=ic.t,
+        hit_rate=float(np.mean(rank_ics > 0)) if len(daily) else math.nan,
+        spread=spread.mean,
+        spread_error=spread.error,
+        spread_t=spread.t,
+        quantiles={name: each.mean for name, each in fifths.items()},
+        quantile_errors={name: each.error for name, each in fifths.items()},
         lag=lag,
         breadth=float(np.median(daily["symbols"].to_numpy())) if len(daily) else 0.0,
         dates=len(daily),
@@ -148,42 +187,11 @@ def judge(forecasts: pa.Table, labels: pa.Table, sessions: Sessions | None = Non
         last=daily["date"][-1] if len(daily) else None,
         years=_years(daily, horizon),
         by_date=daily.to_arrow(),
+        turnover=persistence.turnover(forecasts, horizon, rank_ic.mean, spread.mean),
+        decay=breakdown.by_horizon(forecasts, horizons),
+        groups={name: breakdown.by_group(pairs, table, horizon) for name, table in (groups or {}).items()},
+        accuracy={} if learnt is None else accuracy(forecasts, learnt, horizon),
     )
-
-
-def newey_west(values: NDArray[np.float64], lag: int) -> float:
-    """Standard error of the mean of a series that is correlated with its own past.
-
-    The long-run variance is S = γ₀ + 2 Σ_{j=1..L} (1 − j/(L+1)) γ_j, with γ_j = Σ_t (x_t − x̄)(x_{t−j} − x̄) / n
-    (Bartlett weights, no correction for small samples); the error is √(S/n).
-
-    W. K. Newey, K. D. West, *A Simple, Positive Semi-definite, Heteroskedasticity and Autocorrelation Consistent
-    Covariance Matrix*, Econometrica 55 (1987), 703–708.
-
-    Parameters
-    ----------
-    values
-        ``float64``, shape (n,), in order of time.
-    lag
-        L, cut to n − 1.
-    """
-    n = len(values)
-    if n < 2:
-        return math.nan
-    centred = values - values.mean()
-    long_run = float(centred @ centred) / n
-    for j in range(1, min(lag, n - 1) + 1):
-        long_run += 2 * (1 - j / (lag + 1)) * float(centred[j:] @ centred[:-j]) / n
-    return math.sqrt(max(long_run, 0.0) / n)
-
-
-def lags(n: int, horizon: int) -> int:
-    """Lags for :func:`newey_west`: as long as labels overlap (horizon − 1), at least ⌊4 (n/100)^{2/9}⌋.
-
-    The rule of thumb is that of W. K. Newey, K. D. West, *Automatic Lag Selection in Covariance Matrix Estimation*,
-    Review of Economic Studies 61 (1994), 631–653, for Bartlett weights.
-    """
-    return max(horizon - 1, math.floor(4 * (n / 100) ** (2 / 9))) if n else horizon - 1
 
 
 def _whose(forecasts: pa.Table) -> tuple[str, str, int]:
@@ -201,96 +209,13 @@ def _whose(forecasts: pa.Table) -> tuple[str, str, int]:
     return found[0]["run_id"], found[0]["model"], found[0]["horizon"]
 
 
-def _pairs(forecasts: pa.Table, labels: pa.Table, horizon: int) -> pl.DataFrame:
-    told = labels["horizon"].unique().to_pylist()
-    if told not in ([], [horizon]):
-        raise DataError(f"forecasts of horizon {horizon} cannot be judged by labels of horizon(s) {told}")
-    forecast = pl.DataFrame(pl.from_arrow(forecasts.select(["symbol", "date", "event_time", "forecast"])))
-    label = pl.DataFrame(pl.from_arrow(labels.select(["symbol", "event_time", "forward_return"])))
-    finite = label.filter(pl.col("forward_return").is_finite())
-    return forecast.join(finite, on=["symbol", "event_time"], how="inner").sort("event_time", "symbol")
-
-
-def _daily(pairs: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """One row per date that can be judged, and how many cannot."""
-    ranked = pairs.with_columns(
-        pl.col("forecast").rank("average").over("event_time").alias("forecast_rank"),
-        pl.col("forward_return").rank("average").over("event_time").alias("return_rank"),
-        _fifth().alias("fifth"),
-    )
-    each = (
-        ranked.group_by("event_time", maintain_order=True)
-        .agg(
-            pl.col("date").first(),
-            pl.corr("forecast_rank", "return_rank").alias("rank_ic"),
-            pl.corr("forecast", "forward_return").alias("ic"),
-            _spread().alias("spread"),
-            pl.len().alias("symbols"),
-            pl.col("forecast").n_unique().alias("values"),
-        )
-        .sort("event_time")
-    )
-    enough = (pl.col("symbols") >= MIN_SYMBOLS) & (pl.col("values") > 1) & pl.col("rank_ic").is_finite()
-    judged = each.filter(enough.fill_null(False)).drop("values")
-    return judged, len(each) - len(judged)
-
-
-def _fifth() -> pl.Expr:
-    """Fifth of the forecasts within the date, 0 lowest; equal forecasts stand together."""
-    place = (pl.col("forecast").rank("average") - 0.5) / pl.len()
-    return (place * len(QUANTILES)).floor().cast(pl.Int8).over("event_time")
-
-
-def _spread() -> pl.Expr:
-    returns = pl.col("forward_return")
-    return returns.filter(pl.col("fifth") == len(QUANTILES) - 1).mean() - returns.filter(pl.col("fifth") == 0).mean()
-
-
-def _quantiles(pairs: pl.DataFrame, daily: pl.DataFrame) -> dict[str, float]:
-    """Mean over dates of each fifth's mean return less the date's."""
-    judged = pairs.join(daily.select("event_time"), on="event_time", how="semi").with_columns(_fifth().alias("fifth"))
-    judged = judged.sort("event_time", "symbol")
-    returns = judged["forward_return"].to_numpy()
-    times, dates = np.unique(judged["event_time"].to_numpy(), return_inverse=True)
-    excess = returns - _means(returns, dates, len(times))[dates]
-    fifths = judged["fifth"].to_numpy()
-    found = {}
-    for fifth, name in enumerate(QUANTILES):
-        own = fifths == fifth
-        each = _means(excess[own], dates[own], len(times))
-        found[name] = float(each[np.isfinite(each)].mean()) if own.any() else math.nan
-    return found
-
-
-def _means(values: NDArray[np.float64], group: NDArray[np.intp], groups: int) -> NDArray[np.float64]:
-    """Mean by group, NaN where a group is empty. Summed in the order of rows: the means of a frame that is aggregated
-    on several threads differ in their last bit from run to run."""
-    with np.errstate(invalid="ignore"):
-        means: NDArray[np.float64] = np.bincount(group, values, groups) / np.bincount(group, minlength=groups)
-    return means
-
-
-def _estimate(values: NDArray[np.float64], lag: int) -> tuple[float, float, float]:
-    """Mean, deviation (one degree of freedom taken off) and t-statistic (Newey–West) of the values that are finite."""
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return math.nan, math.nan, math.nan
-    mean = float(values.mean())
-    std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    return mean, std, _over(mean, newey_west(values, lag))
-
-
-def _over(numerator: float, denominator: float) -> float:
-    return numerator / denominator if denominator > 0 else math.nan
-
-
 def _years(daily: pl.DataFrame, horizon: int) -> tuple[dict[str, float], ...]:
     years: list[dict[str, float]] = []
     dated = daily.with_columns(pl.col("date").dt.year().alias("year"))
     for rows in dated.partition_by("year", maintain_order=True):
-        rank_ic, _, t = _estimate(rows["rank_ic"].to_numpy(), lags(len(rows), horizon))
-        told = {"year": rows["date"][0].year, "rank_ic": rank_ic, "rank_ic_t": t}
-        means = {name: _estimate(rows[name].to_numpy(), 0)[0] for name in ("ic", "spread")}
+        found = estimate(rows["rank_ic"].to_numpy(), lags(len(rows), horizon))
+        told = {"year": rows["date"][0].year, "rank_ic": found.mean, "rank_ic_t": found.t}
+        means = {name: estimate(rows[name].to_numpy(), 0).mean for name in ("ic", "spread")}
         years.append(told | means | {"dates": len(rows)})
     return tuple(years)
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from aiquant.learning.judgement import MIN_SYMBOLS
+from aiquant.learning.ordering import MIN_SYMBOLS
 
 
 def daily_rank_ic(

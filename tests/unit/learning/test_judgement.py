@@ -14,7 +14,7 @@ from scipy import stats
 
 from aiquant import calendars
 from aiquant.errors import DataError
-from aiquant.learning import judgement
+from aiquant.learning import inference, judgement
 from aiquant.schemas import FORECASTS, LABELS, conform
 
 FIRST = date(2019, 12, 2)
@@ -84,18 +84,18 @@ def oracle(values: list[float], lag: int) -> float:
 
 def test_newey_west_by_hand_and_against_the_plain_sum() -> None:
     # mean 2; γ₀ = (1+0+1)/3 = 2/3; γ₁ = (0·(−1) + 1·0)/3 = 0; so with one lag √(2/9)
-    assert judgement.newey_west(np.array([1.0, 2, 3]), 1) == pytest.approx(math.sqrt(2 / 9))
+    assert inference.newey_west(np.array([1.0, 2, 3]), 1) == pytest.approx(math.sqrt(2 / 9))
     # mean 0; γ₀ = 1, γ₁ = −3/4: 1 + 2·½·(−3/4) = 1/4, over 4
-    assert judgement.newey_west(np.array([1.0, -1, 1, -1]), 1) == pytest.approx(0.25)
+    assert inference.newey_west(np.array([1.0, -1, 1, -1]), 1) == pytest.approx(0.25)
     values = np.random.default_rng(1).normal(size=60).cumsum()
     for lag in (0, 1, 4, 12):
-        assert judgement.newey_west(values, lag) == pytest.approx(oracle(values.tolist(), lag))
-    assert math.isnan(judgement.newey_west(np.array([1.0]), 2))
+        assert inference.newey_west(values, lag) == pytest.approx(oracle(values.tolist(), lag))
+    assert math.isnan(inference.newey_west(np.array([1.0]), 2))
 
 
 def test_without_lags_the_error_is_the_plain_one() -> None:
     values = np.random.default_rng(2).normal(size=50)
-    assert judgement.newey_west(values, 0) == pytest.approx(values.std() / math.sqrt(50))
+    assert inference.newey_west(values, 0) == pytest.approx(values.std() / math.sqrt(50))
 
 
 def test_overlapping_labels_widen_the_error() -> None:
@@ -104,16 +104,16 @@ def test_overlapping_labels_widen_the_error() -> None:
     plain, robust = [], []
     for _ in range(200):
         values = np.convolve(rng.normal(size=400), np.ones(20), mode="valid")
-        plain.append(abs(values.mean() / judgement.newey_west(values, 0)))
-        robust.append(abs(values.mean() / judgement.newey_west(values, judgement.lags(len(values), 20))))
+        plain.append(abs(values.mean() / inference.newey_west(values, 0)))
+        robust.append(abs(values.mean() / inference.newey_west(values, inference.lags(len(values), 20))))
     assert np.mean(np.array(plain) > 1.96) > 0.5
     assert np.mean(np.array(robust) > 1.96) < 0.25
 
 
 def test_lags_follow_the_horizon_and_the_length() -> None:
-    assert judgement.lags(100, 1) == 4  # 4 · 1^(2/9)
-    assert judgement.lags(100, 21) == 20
-    assert judgement.lags(7500, 5) == math.floor(4 * 75 ** (2 / 9)) == 10
+    assert inference.lags(100, 1) == 4  # 4 · 1^(2/9)
+    assert inference.lags(100, 21) == 20
+    assert inference.lags(7500, 5) == math.floor(4 * 75 ** (2 / 9)) == 10
 
 
 def test_t_is_the_mean_over_its_error() -> None:
