@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import Unreachable
-from aiquant.jobs import digests, manifest
+from aiquant.jobs import digests, judging, manifest
 from aiquant.jobs import features as feature_job
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, describe, read
@@ -87,7 +87,7 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
 
 def compute(pipeline: Pipeline, inputs: Inputs, features: pa.Table, run_id: str, journal: Journal) -> Study:
     """Everything from features to a judgement; writes nothing."""
-    from aiquant.learning import judgement, training
+    from aiquant.learning import training
 
     learning = pipeline.settings.learning
     with journal.station("labels") as station:
@@ -105,7 +105,7 @@ def compute(pipeline: Pipeline, inputs: Inputs, features: pa.Table, run_id: str,
         station.rows = trained.forecasts.num_rows
         station.note = "forecasts out of sample"
     with journal.station("judge") as station:
-        judged = judgement.judge(trained.forecasts, labels, inputs.sessions)
+        judged = judging.judge(pipeline, inputs, panel, trained.forecasts, labels)
         station.note = f"rank IC {judged.rank_ic:+.4f}, t {judged.rank_ic_t:+.2f}"
     return Study(run_id, panel, labels, trained, final, judged)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiquant.lake import Lake
     from aiquant.learning.trials import Trial, Tried
 
-NO_TRIAL = ("gate", "leakage")
+NO_TRIAL = ("gate", "leakage", "judgement", "cpcv")
 """Sections of the settings that judge: other thresholds make no other trial."""
 
 

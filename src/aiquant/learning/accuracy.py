@@ -63,6 +63,7 @@ def accuracy(forecasts: pa.Table, learnt: pa.Table, horizon: int) -> dict[str, A
     told = pl.DataFrame(pl.from_arrow(learnt.select([*key, "learnt"]))).filter(pl.col("learnt").is_finite())
     rows = (
         pl.DataFrame(pl.from_arrow(forecasts.select([*key, "forecast"])))
+        .filter(pl.col("forecast").is_finite())
         .join(told, on=key, how="inner")
         .sort("event_time", "symbol")
     )

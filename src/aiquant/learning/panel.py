@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aiquant.errors import DataError
 from aiquant.learning import targets
 from aiquant.learning.targets import Target
-from aiquant.schemas import FEATURES
+from aiquant.schemas import FEATURES, TIME
 
 TILE_ROWS, TILE_COLUMNS = 8192, 16
 """Of the matrix that are written at a time; 16 float32 are a line of the processor's cache."""
@@ -72,6 +72,18 @@ class Panel:
     def labelled(self) -> NDArray[np.bool_]:
         """Rows that can be trained on, shape (n,)."""
         return np.isfinite(self.y) & ~np.isnat(self.label_end)
+
+    def learnt(self) -> pa.Table:
+        """What each row is asked to forecast, where that is known: ``symbol``, ``event_time`` and ``learnt``."""
+        rows = np.flatnonzero(self.labelled)
+        names = pa.DictionaryArray.from_arrays(pa.array(self.symbols[rows]), pa.array(self.symbol_names, pa.string()))
+        return pa.table(
+            {
+                "symbol": names.cast(pa.string()),
+                "event_time": pa.array(self.event_time[rows], pa.timestamp("us")).cast(TIME),
+                "learnt": pa.array(self.y[rows]),
+            }
+        )
 
 
 def build(

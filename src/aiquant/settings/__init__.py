@@ -35,8 +35,10 @@ from aiquant.errors import SettingsError
 from aiquant.settings.data import DataSettings, LakeSettings, PrivacySettings
 from aiquant.settings.online import OnlineSettings
 from aiquant.settings.research import (
+    CombinatorialSettings,
     FeatureSettings,
     GateSettings,
+    JudgementSettings,
     LabelSettings,
     LeakageSettings,
     LearningSettings,
@@ -51,11 +53,13 @@ from aiquant.settings.vendors import NewsApiSettings, PolygonSettings, Simulator
 
 __all__ = [
     "BacktestSettings",
+    "CombinatorialSettings",
     "DEFAULT_SECRETS_DIR",
     "DataSettings",
     "FILE_NAME",
     "FeatureSettings",
     "GateSettings",
+    "JudgementSettings",
     "LabelSettings",
     "LakeSettings",
     "LeakageSettings",
@@ -118,6 +122,8 @@ class Settings(BaseSettings):
     tuning: TuningSettings = TuningSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     backtest: BacktestSettings = BacktestSettings()
+    judgement: JudgementSettings = JudgementSettings()
+    cpcv: CombinatorialSettings = CombinatorialSettings()
     gate: GateSettings = GateSettings()
     leakage: LeakageSettings = LeakageSettings()
     tracking: TrackingSettings = TrackingSettings()

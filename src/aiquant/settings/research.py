@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
@@ -105,6 +105,22 @@ class TuningSettings(Section):
         None,
         description="Database of Optuna for several machines, as SQLAlchemy names it (environment or secrets only).",
     )
+
+
+class JudgementSettings(Section):
+    """What is told of forecasts besides what the gate asks."""
+
+    horizons: tuple[Annotated[int, Field(ge=1, le=260)], ...] = Field(
+        (1, 2, 5, 10, 21, 63), description="Bars over which the rank IC is told, to show how fast an edge decays."
+    )
+
+
+class CombinatorialSettings(Section):
+    """Combinatorial purged cross-validation: many histories out of one, each forecast by what it was not taught."""
+
+    enabled: bool = Field(False, description="Whether `aiquant evaluate` does it; it fits C(groups, tested) models.")
+    groups: int = Field(6, ge=2, le=20, description="Stretches of time, N.")
+    tested: int = Field(2, ge=1, le=10, description="Stretches that are tested at a time, k.")
 
 
 class GateSettings(Section):

@@ -93,6 +93,27 @@ def test_newey_west_by_hand_and_against_the_plain_sum() -> None:
     assert math.isnan(inference.newey_west(np.array([1.0]), 2))
 
 
+def test_the_error_of_a_ratio_is_that_of_mertens_where_nothing_depends_on_the_past() -> None:
+    values = np.random.default_rng(8).gamma(2.0, size=400) - 1.5  # skewed, fat on one side
+    ratio = values.mean() / values.std()
+    skew, kurtosis = stats.skew(values), stats.kurtosis(values, fisher=False)
+    # Mertens (2002): variance of the Sharpe ratio of independent returns.
+    expected = math.sqrt((1 - skew * ratio + (kurtosis - 1) / 4 * ratio**2) / 400)
+    assert inference.ratio_error(values, 0) == pytest.approx(expected)
+    assert math.isnan(inference.ratio_error(np.ones(5), 0)) and math.isnan(inference.ratio_error(np.ones(1), 0))
+
+
+def test_errors_stand_beside_their_figures() -> None:
+    rng = np.random.default_rng(9)
+    forecast = rng.normal(size=(80, 10))
+    told = judgement.judge(*tables(forecast, 0.01 * (forecast + rng.normal(0, 3, size=(80, 10))), horizon=3))
+    assert told.rank_ic_t == pytest.approx(told.rank_ic / told.rank_ic_error)
+    assert told.ic_t == pytest.approx(told.ic / told.ic_error)
+    assert told.spread_t == pytest.approx(told.spread / told.spread_error)
+    assert told.rank_ic_error == pytest.approx(oracle(told.by_date["rank_ic"].to_pylist(), told.lag))
+    assert set(told.quantile_errors) == set(told.quantiles) and all(e > 0 for e in told.quantile_errors.values())
+
+
 def test_without_lags_the_error_is_the_plain_one() -> None:
     values = np.random.default_rng(2).normal(size=50)
     assert inference.newey_west(values, 0) == pytest.approx(values.std() / math.sqrt(50))
