@@ -1,4 +1,4 @@
-"""Figures of models as plotly objects: rank IC, returns by quantile of forecast, importance, walk-forward splits."""
+"""Figures of models as plotly objects: rank IC, returns by quantile of forecast, importance, splits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aiquant.backtest.figures_judgement import error_bars
 from aiquant.backtest.figures_style import LIGHT, bar_gap, blank, rounded, text, thin
 from aiquant.backtest.story import FoldSpans, Span
 
@@ -50,7 +51,9 @@ def rank_ic_cumulative(daily: Mapping[date, float]) -> go.Figure:
     return figure
 
 
-def quantile_spread(quantiles: Mapping[str, float], horizon: int | None = None) -> go.Figure:
+def quantile_spread(
+    quantiles: Mapping[str, float], horizon: int | None = None, errors: Mapping[str, float | None] | None = None
+) -> go.Figure:
     """Mean forward return of each quantile of the forecast less the date's mean, lowest forecasts first."""
     over = f" over {horizon} session{'s' if horizon != 1 else ''}" if horizon else ""
     figure = blank(f"Forward return{over} by quantile of the forecast, less the date's mean", height=300)
@@ -58,6 +61,7 @@ def quantile_spread(quantiles: Mapping[str, float], horizon: int | None = None) 
     figure.add_bar(
         x=[text(name) for name in quantiles],
         y=rounded(values),
+        error_y=error_bars([errors.get(name) for name in quantiles]) if errors else None,
         marker={"color": [LIGHT.gain if value >= 0 else LIGHT.loss for value in values], "line": {"width": 0}},
         hovertemplate="%{y:.3%}<extra></extra>",
     )
@@ -85,19 +89,18 @@ def feature_importance(importance: Mapping[str, float], top: int = 20) -> go.Fig
     return figure
 
 
-def splits(folds: Sequence[FoldSpans]) -> go.Figure:
-    """When each walk-forward fold was trained and tested, and what was left out between: bars over time."""
-    figure = blank("Walk-forward splits", height=110 + 24 * len(folds), barmode="overlay", hovermode="closest")
-    names = [f"fold {fold.fold}" for fold in folds]
-    parts: list[tuple[str, str, list[Span | None]]] = [
+def splits(folds: Sequence[FoldSpans], title: str = "Walk-forward splits") -> go.Figure:
+    """When each fold was trained and tested, and what was left out between: bars over time."""
+    room = max(8, min(24, 900 // len(folds)))
+    figure = blank(title, height=110 + room * len(folds), barmode="overlay", hovermode="closest")
+    parts: list[tuple[str, str, list[Sequence[Span]]]] = [
         ("train", LIGHT.train, [fold.train for fold in folds]),
-        ("left out", LIGHT.purge, [fold.gap for fold in folds]),
-        ("purge", LIGHT.purge, [fold.purge for fold in folds]),
-        ("test", LIGHT.test, [fold.test for fold in folds]),
+        ("purged", LIGHT.purge, [fold.purge for fold in folds]),
         ("embargo", LIGHT.embargo, [fold.embargo for fold in folds]),
+        ("test", LIGHT.test, [fold.test for fold in folds]),
     ]
     for part, colour, spans in parts:
-        there = [(name, span) for name, span in zip(names, spans, strict=True) if span is not None]
+        there = [(f"fold {fold.fold}", span) for fold, own in zip(folds, spans, strict=True) for span in own]
         if not there:
             continue
         figure.add_bar(
@@ -110,10 +113,14 @@ def splits(folds: Sequence[FoldSpans]) -> go.Figure:
             marker={"color": colour, "line": {"width": 0}},
             hovertemplate=f"%{{y}}, {part}: %{{customdata[0]}} to %{{customdata[1]}}<extra></extra>",
         )
-    first, last = min(fold.train[0] for fold in folds), max(fold.test[1] for fold in folds)
-    room = (last - first) / 100
-    figure.update_xaxes(type="date", range=[(first - room).isoformat(), (last + room).isoformat()])
-    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False)
+    every = [span for fold in folds for span in (*fold.train, *fold.test)]
+    first, last = min(span[0] for span in every), max(span[1] for span in every)
+    margin = (last - first) / 100
+    figure.update_xaxes(type="date", range=[(first - margin).isoformat(), (last + margin).isoformat()])
+    names = [f"fold {fold.fold}" for fold in folds]
+    figure.update_yaxes(
+        autorange="reversed", type="category", dtick=-(-16 // room), showgrid=False, categoryarray=names
+    )
     return figure
 
 

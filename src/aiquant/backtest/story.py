@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -73,34 +73,27 @@ class Station:
 
 @dataclass(frozen=True)
 class FoldSpans:
-    """The days of one walk-forward fold.
+    """The days of one fold, as unbroken stretches in order of time.
 
     Attributes
     ----------
     fold
-        Its number, in order of time.
+        Its number.
     train, test
-        First and last day of a decision that was trained on, and tested.
+        Days of decisions that were trained on, and tested.
     purge, embargo
-        Days that were left out of training; None where none were, or where only the rows were counted: the gap between
-        training and test is then drawn as one.
+        Days with decisions that were left out of training because their labels meet the test, or come near to it.
     rows_purged, rows_embargoed
         Rows that were left out of training; None where not counted.
     """
 
     fold: int
-    train: Span
-    test: Span
-    purge: Span | None = None
-    embargo: Span | None = None
+    train: Sequence[Span]
+    test: Sequence[Span]
+    purge: Sequence[Span] = ()
+    embargo: Sequence[Span] = ()
     rows_purged: int | None = None
     rows_embargoed: int | None = None
-
-    @property
-    def gap(self) -> Span | None:
-        """The days between training and test where neither purge nor embargo names any of them."""
-        first, last = self.train[1] + timedelta(days=1), self.test[0] - timedelta(days=1)
-        return (first, last) if self.purge is None and self.embargo is None and first <= last else None
 
 
 @dataclass(frozen=True)
@@ -126,8 +119,9 @@ class Story:
         How well the forecasts ordered what came after, out of sample. Keys, all optional: ``rank_ic`` and
         ``rank_ic_t`` (mean over dates and its t-statistic), ``icir``, ``dates`` (int), ``breadth`` (median symbols a
         date), ``horizon`` (sessions), ``by_year`` {year: rank IC}, ``daily`` {date: rank IC}, ``quantiles``
-        {name: mean forward return less the date's mean, from the lowest to the highest forecast}. Years and dates may
-        be texts, as JSON has them.
+        {name: mean forward return less the date's mean, from the lowest to the highest forecast} and
+        ``quantile_errors``; ``decay``, ``groups``, ``turnover`` and ``accuracy`` as the judgement of forecasts gives
+        them. Years and dates may be texts, as JSON has them.
     verdict
         The promotion gate: ``promoted`` (bool), ``checks`` (list of ``name``, ``passed``, ``value``, ``threshold``,
         ``why``). None: no gate was asked.
@@ -138,7 +132,7 @@ class Story:
     stations
         The way of the data.
     folds
-        The walk-forward folds.
+        The folds that the forecasts were made by.
     importance
         Feature → importance, in any unit.
     manifest

@@ -16,7 +16,14 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from aiquant.backtest import figures, figures_model, figures_series, tearsheet_format, tearsheet_words
+from aiquant.backtest import (
+    figures,
+    figures_judgement,
+    figures_model,
+    figures_series,
+    tearsheet_format,
+    tearsheet_words,
+)
 from aiquant.backtest.figures_style import MAX_POINTS, light_to_dark
 from aiquant.backtest.story import Story, as_mapping
 from aiquant.backtest.tearsheet_glossary import GLOSSARY
@@ -112,10 +119,13 @@ def charts(story: Story) -> dict[str, go.Figure]:
             else None
         ),
         "quantiles": (
-            figures_model.quantile_spread(judgement["quantiles"], judgement.get("horizon"))
+            figures_model.quantile_spread(
+                judgement["quantiles"], judgement.get("horizon"), judgement.get("quantile_errors")
+            )
             if judgement.get("quantiles")
             else None
         ),
+        **_judged(judgement),
         "rolling_sharpe": (
             figures.rolling_sharpe(curves, float(per_year), float(told.get("risk_free") or 0.0)) if per_year else None
         ),
@@ -126,6 +136,16 @@ def charts(story: Story) -> dict[str, go.Figure]:
         "turnover": figures.turnover(strategy),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _judged(judgement: Mapping[str, Any]) -> dict[str, go.Figure | None]:
+    decay, deciles = judgement.get("decay"), judgement.get("accuracy", {}).get("deciles")
+    groups = {name: rows for name, rows in judgement.get("groups", {}).items() if rows}
+    return {
+        "decay": figures_judgement.rank_ic_by_horizon(decay, judgement.get("horizon")) if decay else None,
+        "groups": figures_judgement.rank_ic_by_group(groups) if groups else None,
+        "calibration": figures_judgement.calibration(deciles) if deciles else None,
+    }
 
 
 def _period(story: Story) -> tuple[Any, Any, int]:

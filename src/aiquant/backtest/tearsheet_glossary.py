@@ -14,6 +14,26 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "Between −2 and 2, chance explains the mean well enough.",
     ),
     "icir": ("ICIR", "Mean of the rank IC divided by its standard deviation over dates: how steady it was."),
+    "adjusted-ic": (
+        "Rank IC, turnover-adjusted",
+        "The rank IC for as much trading as forecasts cause that are new each time: rank IC ÷ √(1 − ρ), ρ being the "
+        "correlation of forecasts with those of the next holding period.",
+    ),
+    "break-even": (
+        "Costs that use up the spread",
+        "What may be paid on each trade, as a share of it, until the highest fifth of forecasts less the lowest has "
+        "earned nothing.",
+    ),
+    "r2": (
+        "R² against forecasting 0",
+        "1 less the squared errors of the forecasts over those of forecasting 0 for all, out of sample. Below 0 the "
+        "sizes of the forecasts are worse than no forecast, whatever their order. The t-statistic is that of Diebold "
+        "and Mariano.",
+    ),
+    "calibration": (
+        "Calibration",
+        "Whether a forecast means what it says: by least squares the outcome should rise by 1 where the forecast does.",
+    ),
     "forward-return": (
         "Forward return, horizon",
         "The return from the fill after a decision to the fill a given number of sessions (the horizon) later: "

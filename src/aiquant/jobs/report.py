@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -162,14 +162,8 @@ def _leakage(told: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _spans(fold: dict[str, Any]) -> FoldSpans:
-    train = (_day(fold["train_start"]), _day(fold["train_end"]))
-    test = (_day(fold["test_start"]), _day(fold["test_end"]))
-    gap = (train[1] + timedelta(days=1), test[0] - timedelta(days=1))
-    whole = gap if gap[0] <= gap[1] else None
-    return FoldSpans(
-        fold["fold"], train, test, purge=whole, rows_purged=fold["purged"], rows_embargoed=fold["embargoed"]
-    )
-
-
-def _day(text: str) -> date:
-    return datetime.fromisoformat(text).date()
+    days = {
+        part: [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in spans]
+        for part, spans in fold["spans"].items()
+    }
+    return FoldSpans(fold["fold"], **days, rows_purged=fold["purged"], rows_embargoed=fold["embargoed"])

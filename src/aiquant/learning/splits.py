@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from itertools import combinations
 from math import comb
 
@@ -201,7 +202,7 @@ def paths(folds: list[Fold], groups: int, tested: int) -> list[dict[int, int]]:
     return found
 
 
-def spans(panel: Panel, rows: Rows) -> list[tuple[np.datetime64, np.datetime64]]:
+def spans(panel: Panel, rows: Rows) -> list[tuple[date, date]]:
     """First and last date of each unbroken stretch of decision times that ``rows`` hold, for pictures."""
     if not len(rows):
         return []
@@ -210,7 +211,7 @@ def spans(panel: Panel, rows: Rows) -> list[tuple[np.datetime64, np.datetime64]]
     breaks = np.flatnonzero(np.diff(places) > 1)
     starts, ends = np.append(0, breaks + 1), np.append(breaks, len(places) - 1)
     dates = panel.dates[first]
-    return [(dates[places[s]], dates[places[e]]) for s, e in zip(starts, ends, strict=True)]
+    return [(dates[places[s]].item(), dates[places[e]].item()) for s, e in zip(starts, ends, strict=True)]
 
 
 def _demand_labels(panel: Panel) -> None:

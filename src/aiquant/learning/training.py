@@ -17,7 +17,7 @@ from aiquant.errors import DataError
 from aiquant.learning.forecasters import Forecaster
 from aiquant.learning.forecasters.base import take
 from aiquant.learning.panel import Panel
-from aiquant.learning.splits import Fold
+from aiquant.learning.splits import Fold, spans
 from aiquant.schemas import FORECASTS, conform
 
 Progress = Callable[[int, int], None]
@@ -58,7 +58,8 @@ class Trained:
         Fold number → fitted forecaster.
     folds
         One row per fold: ``fold``, ``train_start``, ``train_end``, ``test_start``, ``test_end``, ``train_rows``,
-        ``test_rows``, ``purged``, ``embargoed``, ``seconds``.
+        ``test_rows``, ``purged``, ``embargoed``, ``seconds``, and ``spans``: first and last date of each unbroken
+        stretch of ``train``, ``test``, ``purge`` and ``embargo``.
     importances
         Columns ``fold``, ``feature``, ``importance`` (shares of sum 1 within a fold).
     """
@@ -211,7 +212,7 @@ def assembled(panel: Panel, fitted: list[Fitted], run_id: str) -> Trained:
     return Trained(
         forecasts=_forecasts(panel, rows, forecast, numbers, run_id, fitted[0].model.name),
         models={f.fold.number: f.model for f in fitted},
-        folds=pa.Table.from_pylist([_told(f) for f in fitted]),
+        folds=pa.Table.from_pylist([_told(panel, f) for f in fitted]),
         importances=pa.table(
             {
                 "fold": pa.array([fold for fold, _, _ in shares], pa.int32()),
@@ -222,8 +223,9 @@ def assembled(panel: Panel, fitted: list[Fitted], run_id: str) -> Trained:
     )
 
 
-def _told(fitted: Fitted) -> dict[str, object]:
+def _told(panel: Panel, fitted: Fitted) -> dict[str, object]:
     fold = fitted.fold
+    parts = {"train": fold.train, "test": fold.test, "purge": fold.purged, "embargo": fold.embargoed}
     return {
         "fold": fold.number,
         "train_start": fold.train_start.item(),
@@ -235,6 +237,7 @@ def _told(fitted: Fitted) -> dict[str, object]:
         "purged": len(fold.purged),
         "embargoed": len(fold.embargoed),
         "seconds": fitted.seconds,
+        "spans": {name: [list(span) for span in spans(panel, rows)] for name, rows in parts.items()},
     }
 
 

@@ -77,6 +77,28 @@ def story(first: date = date(1993, 1, 4), last: date = date(2022, 12, 28), seed:
             "by_year": {year: float(random.normal(0.004, 0.02)) for year in years},
             "daily": dict(zip(days, random.normal(0.004, 0.23, len(days)).tolist(), strict=True)),
             "quantiles": {"lowest fifth": -4e-4, "second": 1e-4, "third": -2e-4, "fourth": 2e-4, "highest fifth": 3e-4},
+            "quantile_errors": {"lowest fifth": 2e-4, "highest fifth": None},
+            "turnover": {"adjusted_ic": 0.0058, "fifth_turnover": 0.53, "break_even_cost": None},
+            "decay": [
+                {"horizon": h, "rank_ic": 0.02 / h, "rank_ic_error": 0.01, "rank_ic_t": 2 / h, "dates": 900}
+                for h in (1, 5, 21)
+            ],
+            "groups": {
+                "size": [
+                    {"group": "small", "rank_ic": 0.01, "rank_ic_error": 0.004, "rank_ic_t": 2.5, "dates": 900},
+                    {"group": "large", "rank_ic": None, "rank_ic_error": None, "rank_ic_t": None, "dates": 3},
+                ],
+                "sector": [],
+            },
+            "accuracy": {
+                "r2": -0.0038,
+                "dm_t": -4.13,
+                "slope": 0.21,
+                "slope_error": 0.07,
+                "deciles": [
+                    {"forecast": -0.1 + 0.02 * i, "realised": 0.005 * i, "error": 0.003, "rows": 100} for i in range(10)
+                ],
+            },
         },
         "verdict": {
             "promoted": False,
@@ -95,8 +117,9 @@ def story(first: date = date(1993, 1, 4), last: date = date(2022, 12, 28), seed:
         "folds": [
             FoldSpans(
                 i,
-                (first, date(year - 1, 12, 18)),
-                (date(year, 1, 2), date(year, 12, 28)),
+                [(first, date(year - 1, 12, 18))],
+                [(date(year, 1, 2), date(year, 12, 28))],
+                purge=[(date(year - 1, 12, 19), date(year - 1, 12, 30))],
                 rows_purged=100,
                 rows_embargoed=0,
             )

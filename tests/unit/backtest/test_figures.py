@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiquant.backtest import figures, figures_model
+from aiquant.backtest import figures, figures_judgement, figures_model
 from aiquant.backtest.figures_style import DARK, LIGHT, light_to_dark, thin
 from aiquant.backtest.story import FoldSpans
 from aiquant.errors import MissingError, MissingExtra
@@ -128,15 +128,40 @@ def test_cumulative_rank_ic_is_in_order_of_time() -> None:
 
 
 def test_splits_draw_what_was_left_out() -> None:
-    train, test = (date(2020, 1, 1), date(2020, 12, 20)), (date(2021, 1, 4), date(2021, 12, 31))
-    named = FoldSpans(1, train, test, purge=(date(2020, 12, 21), date(2020, 12, 30)))
-    figure = figures_model.splits([FoldSpans(0, train, test), named])
+    first, last = (date(2020, 1, 1), date(2020, 6, 30)), (date(2021, 4, 1), date(2021, 12, 31))
+    left = [(date(2020, 7, 1), date(2020, 7, 10)), (date(2021, 3, 20), date(2021, 3, 31))]
+    fold = FoldSpans(0, [first, last], [(date(2020, 7, 15), date(2021, 3, 10))], purge=left)
+    figure = figures_model.splits([fold, FoldSpans(1, [first], [last])])
     bars = {bar.name: bar for bar in figure.data}
-    assert list(bars) == ["train", "left out", "purge", "test"]
+    assert list(bars) == ["train", "purged", "test"]  # nothing is embargoed
     day = 24 * 3600 * 1000
-    assert (bars["left out"].base, bars["left out"].x) == (("2020-12-21",), (14 * day,))
-    assert (bars["purge"].y, bars["purge"].x) == (("fold 1",), (10 * day,))
-    assert bars["train"].x == (355 * day, 355 * day)
+    assert (bars["purged"].base, bars["purged"].x) == (("2020-07-01", "2021-03-20"), (10 * day, 12 * day))
+    assert bars["train"].y == ("fold 0", "fold 0", "fold 1")
+    assert bars["train"].x == (182 * day, 275 * day, 182 * day)
+    assert figures_model.splits([fold] * 200).layout.height < 2000
+
+
+def test_whiskers_reach_two_errors_and_none_where_there_is_none() -> None:
+    figure = figures_model.quantile_spread({"low": -0.01, "high": 0.02}, 5, {"low": 0.004, "high": None})
+    assert list(figure.data[0].error_y.array) == pytest.approx([0.008, 0])
+    decay = [{"horizon": h, "rank_ic": 0.01 * h, "rank_ic_error": 0.002, "dates": 9} for h in (1, 5)]
+    drawn = figures_judgement.rank_ic_by_horizon(decay, horizon=5).data[0]
+    assert (list(drawn.x), list(drawn.y)) == (["1", "5"], pytest.approx([0.01, 0.05]))
+    assert list(drawn.error_y.array) == pytest.approx([0.004, 0.004])
+    assert drawn.marker.color[0] != drawn.marker.color[1]
+
+
+def test_groups_without_a_figure_are_not_drawn() -> None:
+    rows = [{"group": "<b>", "rank_ic": 0.1, "rank_ic_error": 0.05}, {"group": "few", "rank_ic": float("nan")}]
+    drawn = figures_judgement.rank_ic_by_group({"sector": rows}).data[0]
+    assert list(drawn.y) == ["sector: &lt;b&gt;"] and list(drawn.x) == [0.1]
+
+
+def test_calibration_draws_what_came_beside_the_line() -> None:
+    deciles = [{"forecast": f, "realised": f / 2, "error": 0.1} for f in (-1.0, 0.0, 1.0)]
+    line, points = figures_judgement.calibration(deciles).data
+    assert (list(line.x), list(line.y)) == ([-1, 1], [-1, 1])
+    assert list(points.y) == [-0.5, 0, 0.5] and list(points.error_y.array) == pytest.approx([0.2] * 3)
 
 
 @given(
