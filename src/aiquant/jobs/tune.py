@@ -147,7 +147,7 @@ def _bench(workspace: Workspace, journal: Journal) -> Bench:
         station.rows = inputs.bars.num_rows
     features = feature_job.current(workspace, journal, pipeline, inputs)
     with journal.station("labels") as station:
-        panel = pipeline.panel(features, pipeline.labels(inputs), pipeline.universe(inputs))
+        panel = pipeline.panel(features, pipeline.learnt(inputs, pipeline.labels(inputs)), pipeline.universe(inputs))
         period = pipeline.folds(panel)[0].train
         folds = splits.purged_folds(panel, told.folds, settings.learning.embargo, period)
         station.rows = len(period)
