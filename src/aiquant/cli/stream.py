@@ -123,6 +123,31 @@ def bars(
     )
 
 
+@app.command(epilog="Example: aiquant stream live alpha158 --set data.interval=1m")
+def live(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SET]...", help="Feature sets; default: the setting features.set.")
+    ] = None,
+    drain: Annotated[bool, typer.Option("--drain", help="Stop when all bars that are there have been taken.")] = False,
+    kafka: Annotated[
+        bool, typer.Option("--kafka/--no-kafka", help="Read the topic of bars here, or follow the lake alone.")
+    ] = True,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make features of new bars: into the lake and the online store, until stopped (Ctrl-C or SIGTERM)."""
+    from aiquant.jobs import live as job
+
+    console = Console(as_json)
+    done = job.live(options.workspace(workspace, told), console.journal, names or (), _until_told(), drain, kafka)
+    console.answer(
+        done,
+        f"{done.bars:,} bars: {done.rows:,} rows of features stored, {done.recomputed:,} of them computed again; "
+        f"{done.letters:,} bars set aside, {done.unsent:,} symbols not in the online store yet.",
+    )
+
+
 def _until_told() -> threading.Event:
     """Set by Ctrl-C or SIGTERM: what is under way is finished, then the verb ends with exit code 0."""
     stop = threading.Event()

@@ -151,7 +151,6 @@ class Running:
         self._at: dict[str, int] = {}
         self._applied: dict[str, list[_Split]] = {}
         self._due: dict[str, list[_Split]] = {}
-        self._told: dict[str, list[_Split]] = {}
         self.renew(actions)
 
     def grow(self, symbols: list[str]) -> None:
@@ -162,8 +161,8 @@ class Running:
         self.factor = np.concatenate([self.factor, np.ones(more)])
         self._day, self._us = (np.concatenate([a, np.full(more, -(2**62))]) for a in (self._day, self._us))
 
-    def renew(self, actions: pa.Table | None) -> bool:
-        """Take the newest corporate actions; False, with nothing changed, when they alter what bars were worth."""
+    def renew(self, actions: pa.Table | None) -> date | None:
+        """Take the newest corporate actions; else the date of the first that alters what bars so far were worth."""
         told: dict[str, list[_Split]] = {}
         if actions is not None and actions.num_rows:
             splits = newest(actions).filter(pl.col("kind") == "split")
@@ -202,21 +201,24 @@ class Running:
         """What is remembered, for :meth:`restore`."""
         return {"applied": self._applied}, {"factor": self.factor, "day": self._day, "us": self._us}
 
-    def restore(self, head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bool:
-        """Go on from what :meth:`save` gave, the symbols being known; False when actions that were applied changed."""
+    def restore(self, head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`save` gave, the symbols being known; :meth:`renew` then brings what is due."""
         self.factor, self._day, self._us = (arrays[name].copy() for name in ("factor", "day", "us"))
         self._applied = {name: [(s[0], s[1], s[2]) for s in splits] for name, splits in head["applied"].items()}
-        return self._agree(self._told)
+        self._due = {}
 
-    def _agree(self, told: dict[str, list[_Split]]) -> bool:
+    def _agree(self, told: dict[str, list[_Split]]) -> date | None:
         """Take these splits if, of those that count for bars seen so far, they are the ones that were applied."""
+        changed: set[_Split] = set()
         for name in self._at:
-            if [s for s in told.get(name, ()) if self._counts(name, s)] != self._applied.get(name, []):
-                return False
-        self._told = told
+            due = [s for s in told.get(name, ()) if self._counts(name, s)]
+            changed |= set(due) ^ set(self._applied.get(name, []))
+        if changed:
+            day: date = np.datetime64(min(changed)[0], "D").item()
+            return day
         self._due = {name: [s for s in splits if not self._counts(name, s)] for name, splits in told.items()}
         self._due = {name: left for name, left in self._due.items() if left}
-        return True
+        return None
 
     def _counts(self, symbol: str, split: _Split) -> bool:
         """Whether a bar of the symbol was seen from which the split counts."""

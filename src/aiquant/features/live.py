@@ -6,6 +6,7 @@ numbers a symbol. That is all a checkpoint holds.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,15 @@ class LiveSet:
         Corporate actions known so far; later ones by :meth:`use_actions`.
     qlib_compat
         As for :func:`aiquant.features.engine.compute`.
+
+    Attributes
+    ----------
+    axis
+        Numbers the slots.
+    schema
+        Of the rows that :meth:`push` gives.
+    note
+        What :meth:`save` was told to keep, after :meth:`load`.
     """
 
     def __init__(
@@ -55,17 +65,28 @@ class LiveSet:
         self._graph = Graph([f.expression for f in feature_set.features], self._policy, self.axis)
         self._fields = sorted({name for feature in feature_set.features for name in feature.fields})
         self._lookback = np.array([f.expression.slots(self.axis.per_session) for f in feature_set.features])
-        self._schema = _schema(feature_set)
+        self.schema = _schema(feature_set)
         self._factors = adjustments.Running(actions)
+        self.note: dict[str, Any] = {}
         self._at = -1
         self._columns: dict[str, int] = {}
         self._order = np.zeros(0, dtype=np.int64)
         self._first = np.zeros(0, dtype=np.int64)
 
     @property
+    def lookback(self) -> int:
+        """Slots of history before the current one that the set needs."""
+        return int(self._lookback.max(initial=0))
+
+    @property
     def slot(self) -> int:
         """Number of the newest slot that was computed, on :attr:`axis`; −1 before the first."""
         return self._at
+
+    @property
+    def first(self) -> dict[str, int]:
+        """Slot of the first bar of each symbol."""
+        return {name: int(self._first[at]) for name, at in self._columns.items()}
 
     @property
     def symbols(self) -> list[str]:
@@ -77,14 +98,28 @@ class LiveSet:
         """Bytes of the values that are remembered."""
         return sum(ring.values.nbytes for ring in self._graph.rings.values())
 
-    def use_actions(self, actions: pa.Table | None) -> bool:
+    def begin(self, slot: int, first: dict[str, int]) -> None:
+        """Start in the middle of history: the next bars are those of ``slot`` or later.
+
+        What comes out is right once the look-back of the set has been pushed.
+
+        Parameters
+        ----------
+        first
+            Slot of the first bar of each symbol that had one before ``slot``.
+        """
+        self._at = slot - 1
+        self._list(list(first))
+        self._first = np.fromiter(first.values(), np.int64, len(first))
+
+    def use_actions(self, actions: pa.Table | None) -> date | None:
         """Take the newest corporate actions.
 
         Returns
         -------
-        bool
-            False, with nothing changed, when they alter what bars that were pushed already are worth: then history
-            has to be computed again.
+        datetime.date or None
+            With nothing taken, the date of the first action that alters what bars that were pushed already are worth:
+            from there on history has to be computed again. None when they were taken.
         """
         return self._factors.renew(actions)
 
@@ -110,7 +145,7 @@ class LiveSet:
             :attr:`slot`. Nothing is taken then.
         """
         if not bars.num_rows:
-            return self._schema.empty_table()
+            return self.schema.empty_table()
         slots = self._placed(bars)
         if (slots == slots[0]).all():
             return self._one(int(slots[0]), bars)
@@ -119,8 +154,8 @@ class LiveSet:
         parts = [self._one(int(slots[rows[0]]), bars.take(rows)) for rows in np.split(order, edges)]
         return pa.concat_tables(parts).sort_by([("symbol", "ascending"), ("event_time", "ascending")]).combine_chunks()
 
-    def save(self) -> bytes:
-        """All that is remembered, for :meth:`load`."""
+    def save(self, note: dict[str, Any] | None = None) -> bytes:
+        """All that is remembered, for :meth:`load`; ``note`` (plain JSON) is given back by it as :attr:`note`."""
         session = int(np.searchsorted(self.axis.first, self._at, side="right")) - 1 if self._at >= 0 else -1
         head = {
             "set": self.feature_set.name,
@@ -130,6 +165,7 @@ class LiveSet:
             "session": str(self.axis.sessions.dates[session]) if session >= 0 else None,
             "within": self._at - int(self.axis.first[session]) if session >= 0 else 0,
             "symbols": list(self._columns),
+            "note": note or {},
         }
         more, arrays = self._factors.save()
         arrays = {**arrays, "age": self._at - self._first}
@@ -145,23 +181,25 @@ class LiveSet:
         feature_set: FeatureSet,
         sessions: Sessions,
         interval: str,
-        actions: pa.Table | None = None,
         qlib_compat: bool = False,
     ) -> LiveSet:
         """Go on from what :meth:`save` gave; the other parameters are those of the class.
+
+        It knows the corporate actions that were applied, and no others before :meth:`use_actions`.
 
         Raises
         ------
         DataError
             When the content is damaged, was made by another version of the set or with another interval or
-            ``qlib_compat``, its session is none, or ``actions`` alter what bars were worth.
+            ``qlib_compat``, or its session is none.
         """
         head, arrays = snapshots.read(content)
-        made = cls(feature_set, sessions, interval, actions, qlib_compat)
+        made = cls(feature_set, sessions, interval, qlib_compat=qlib_compat)
         wanted = {"version": feature_set.version, "interval": interval, "qlib_compat": qlib_compat}
         for name, value in wanted.items():
             if head[name] != value:
                 raise DataError(f"it was made with {name} {head[name]}, not {value}")
+        made.note = head["note"]
         if head["session"] is not None:
             made._restore(head, arrays)
         return made
@@ -176,8 +214,7 @@ class LiveSet:
         for digest, ring in self._graph.rings.items():
             ring.values = arrays[f"ring {digest}"].copy()
             ring.single = bool(arrays[f"kind {digest}"][0])
-        if not self._factors.restore(head, arrays):
-            raise DataError("the corporate actions of bars that it has seen have changed")
+        self._factors.restore(head, arrays)
 
     def _placed(self, bars: pa.Table) -> NDArray[np.int64]:
         """Slot of each bar; refuses what :meth:`push` does not take."""
@@ -218,7 +255,7 @@ class LiveSet:
         keys = bars.select(["symbol", "date", "event_time"]).take(source[rows])
         columns = [_column(keys, name) for name in FEATURES.schema.names]
         features = [pa.Array.from_buffers(pa.float32(), len(row), [None, pa.py_buffer(row)]) for row in out]
-        return pa.Table.from_arrays([*columns, *features], schema=self._schema)
+        return pa.Table.from_arrays([*columns, *features], schema=self.schema)
 
     def _pass_over(self, slot: int) -> None:
         """The slots before ``slot`` in which no symbol has a bar."""
@@ -262,7 +299,7 @@ class LiveSet:
         if not self._policy.compat:
             out[np.isinf(out)] = np.nan
         if not self._policy.partial:
-            young = age < int(self._lookback.max(initial=0))
+            young = age < self.lookback
             if young.any():
                 out[(age[None, :] < self._lookback[:, None])] = np.nan
         return out

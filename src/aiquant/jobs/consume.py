@@ -6,7 +6,7 @@ import gc
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -62,6 +62,8 @@ def consume(
     tables: Sequence[str] = TABLES,
     stop: threading.Event | None = None,
     drain: bool = False,
+    metrics: Metrics | None = None,
+    settled: Callable[[bool], None] | None = None,
 ) -> Consumed:
     """Read topics into their tables until ``stop`` is set.
 
@@ -73,6 +75,10 @@ def consume(
     ----------
     drain
         Stop when the topics have been read to their end.
+    metrics
+        What counts; default: metrics of its own, served where the settings say.
+    settled
+        Told again and again whether all that Kafka holds is stored.
 
     Raises
     ------
@@ -88,7 +94,7 @@ def consume(
     tables = tuple(dict.fromkeys(envelope.table_of(table).name for table in tables))
     done = Consumed(tables)
     names = topics.names(stream)
-    metrics = Metrics(stream.metrics_port)
+    metrics = metrics or Metrics(stream.metrics_port)
     begun = time.perf_counter()
     with journal.station("consume " + ", ".join(tables)) as station, ExitStack() as stack:
         stack.enter_context(_few_collections())
@@ -103,6 +109,8 @@ def consume(
             writer.put(batches)
             _settle(writer.outcomes(), writer, consumer, copies, done)
             metrics.waiting(consumer.lag())
+            if settled is not None:
+                settled(writer.idle and consumer.at_end())
             journal.progress(station.name)(done.messages, None)
             if ended:
                 break
@@ -163,6 +171,11 @@ class _Writer:
         if batches:
             decoded = [(polled, self._decoder.submit(self._decode, polled)) for polled in batches]
             self._running.append(self._thread.submit(lambda: [self._store(*each) for each in decoded]))
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was put is stored."""
+        return all(future.done() for future in self._running)
 
     def outcomes(self, wait: bool = False) -> list[_Outcome]:
         """What became of batches since the last call."""

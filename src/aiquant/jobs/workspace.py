@@ -183,7 +183,28 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text so that a reader sees the old file or the new one, never half of it.
+    """As :func:`write_bytes`, for text in UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """What a file holds; None where there is no such file.
+
+    Raises
+    ------
+    Unreachable
+        When it is there and cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unreachable(f"{path}: cannot be read: {error.strerror}", "check who may read it") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it.
 
     Raises
     ------
@@ -194,8 +215,8 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
             umask = os.umask(0)

@@ -169,7 +169,8 @@ class Ledger:
         """Rows to append, and rows that contradict a stored row of their key (tables without versions only)."""
         table = self.table
         with faults.told(table.name, self._place):
-            looked_at = [f.name for f in table.schema if f.name in (*table.key, *table.partition, "event_time")]
+            wanted = {*reading.same_in_all_versions(table), "event_time"}
+            looked_at = [f.name for f in table.schema if f.name in wanted]
             found = self._known.seen(self._handle, pl.DataFrame(pl.from_arrow(batch.select(looked_at))))
             nothing = reading.nothing(table)
             if not found.any and not found.repeated:

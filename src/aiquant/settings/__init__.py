@@ -33,6 +33,7 @@ from pydantic_settings import (
 
 from aiquant.errors import SettingsError
 from aiquant.settings.data import DataSettings, LakeSettings, PrivacySettings
+from aiquant.settings.live import LiveSettings
 from aiquant.settings.online import OnlineSettings
 from aiquant.settings.research import (
     CombinatorialSettings,
@@ -64,6 +65,7 @@ __all__ = [
     "LakeSettings",
     "LeakageSettings",
     "LearningSettings",
+    "LiveSettings",
     "NewsApiSettings",
     "OPTIONAL",
     "OnlineSettings",
@@ -94,7 +96,7 @@ DEFAULT_SECRETS_DIR = "/run/secrets/aiquant"
 
 
 _NEVER_COUNTS = (
-    "name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream", "online", "tuning"
+    "name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream", "live", "online", "tuning"
 )  # fmt: skip
 
 
@@ -128,6 +130,7 @@ class Settings(BaseSettings):
     leakage: LeakageSettings = LeakageSettings()
     tracking: TrackingSettings = TrackingSettings()
     stream: StreamSettings = StreamSettings()
+    live: LiveSettings = LiveSettings()
     polygon: PolygonSettings = PolygonSettings()
     newsapi: NewsApiSettings = NewsApiSettings()
     x: XSettings = XSettings()

@@ -49,3 +49,24 @@ class Metrics:
         self.lag.clear()
         for (topic, partition), messages in lag.items():
             self.lag.labels(topic, str(partition)).set(messages)
+
+
+class LiveMetrics(Metrics):
+    """What one process of ``aiquant stream live`` tells besides."""
+
+    def __init__(self, port: int | None = None) -> None:
+        super().__init__(port)
+        name, by, where = "aiquant_live", ["set"], self.registry
+        self.made = Counter(f"{name}_rows", "Rows of features that were stored.", by, registry=where)
+        self.again = Counter(
+            f"{name}_recomputed_rows", "Rows that a late or corrected bar touched.", by, registry=where
+        )
+        self.held = Gauge(f"{name}_waiting_bars", "Bars whose slot is not complete.", by, registry=where)
+        self.unsent = Gauge(f"{name}_unsent_symbols", "Symbols that wait for the online store.", by, registry=where)
+        self.delay = Histogram(
+            f"{name}_delay_seconds",
+            "From a bar's close to its features in the online store.",
+            by,
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
+            registry=where,
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from aiquant import deadletters, schemas
@@ -132,6 +133,17 @@ def test_rows_that_came_another_way_count_as_stored(lake: Lake) -> None:
     lake.write("ticks", ticks([1, 2], log_partition=None, log_offset=None))
     assert ledger.append(ticks(range(4)), NONE, {P0: 0}, {P0: 4}).inserted == 2
     assert ids(lake) == [0, 1, 2, 3]
+
+
+def test_bars_that_were_sent_twice_and_their_corrections(lake: Lake, make_bars: Callable[..., pa.Table]) -> None:
+    bars = make_bars(2, date(2024, 3, 4), date(2024, 3, 8))
+    ledger = Ledger(lake, "bars")
+    ledger.append(bars, NONE, {("b", 0): 0}, {("b", 0): 10})
+    at = bars.schema.get_field_index("close")
+    higher = bars.slice(3, 1).set_column(at, bars.schema.field(at), pc.multiply(bars["close"].slice(3, 1), 1.0001))
+    again = ledger.append(pa.concat_tables([bars, higher]), NONE, {("b", 0): 10}, {("b", 0): 21})
+    assert (again.inserted, again.duplicates) == (1, 10)
+    assert lake.read("bars", history=True).num_rows == 11
 
 
 def test_a_row_that_contradicts_a_stored_one_is_set_aside(lake: Lake) -> None:
