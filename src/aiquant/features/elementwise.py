@@ -36,6 +36,11 @@ def compute(node: Expression, args: list[Value], compat: bool) -> Value:
     return (_QLIB if compat else _OURS)[node.op](*args)
 
 
+def known(op: str) -> bool:
+    """Whether the operator is computed here."""
+    return op in _QLIB
+
+
 def divide(a: Value, b: Value, base: Value | None, has_zero: bool) -> Value:
     """``a / b``, NaN where that has no value.
 
@@ -78,6 +83,15 @@ def _known(result: Value, *operands: Value) -> Value:
     return number
 
 
+def _greater(a: Value, b: Value) -> Value:
+    # Not np.maximum: which of two zeros, +0 and −0, it gives depends on where in the array they stand.
+    return np.where(a > b, a, np.where(b >= a, b, np.nan)).astype(np.result_type(a, b))
+
+
+def _less(a: Value, b: Value) -> Value:
+    return np.where(a < b, a, np.where(b <= a, b, np.nan)).astype(np.result_type(a, b))
+
+
 def _compare(function: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
     return lambda a, b: _known(function(a, b), a, b)
 
@@ -97,8 +111,8 @@ _COMMON: dict[str, Callable[..., Value]] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
-    "Greater": np.maximum,
-    "Less": np.minimum,
+    "Greater": _greater,
+    "Less": _less,
     "Abs": np.abs,
     "Neg": np.negative,
 }

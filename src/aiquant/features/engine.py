@@ -9,6 +9,7 @@ stage. A set with many of them is computed in portions of features, so that few 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -20,7 +21,17 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant.calendars import Sessions
-from aiquant.features import adjustments, crosssection, elementwise, grid, insession, planning, rolling
+from aiquant.features import (
+    adjustments,
+    crosssection,
+    elementwise,
+    grid,
+    insession,
+    placing,
+    planning,
+    programs,
+    rolling,
+)
 from aiquant.features.catalogue import FeatureSet
 from aiquant.features.expressions import Expression
 from aiquant.schemas import FEATURES
@@ -30,8 +41,8 @@ if TYPE_CHECKING:
 
 STAGED_BYTES = 2 << 30
 """What the columns of cross-sections may take; features that need more are computed in portions, one after another."""
-CHUNK_CELLS = 50_000
-"""Cells that are computed at a time; some 0.4 MB for each value in between."""
+CHUNK_CELLS = 10_000
+"""Cells that are computed at a time; some 80 kB for each value in between."""
 
 
 def compute(
@@ -111,6 +122,12 @@ class _Work:
     def __post_init__(self) -> None:
         self.ready: dict[str, NDArray[np.float64]] = {}
         self.wanted_starts = np.searchsorted(self.wanted, self.laid.row_starts)
+        cell = self.laid.cell[self.wanted]
+        breaks = np.flatnonzero(np.diff(cell) != 1) + 1
+        # Rows between which cells stand without a gap; each symbol begins a run.
+        self.edges = np.unique(np.concatenate([self.wanted_starts, breaks])).astype(np.int64)
+        self.run_cells = cell[self.edges[:-1]]
+        self.spare: list[NDArray[np.float64]] = []
 
     @cached_property
     def dates(self) -> crosssection.Dates:
@@ -128,7 +145,7 @@ class _Work:
         for nodes in planning.cross_levels(roots):
             args = list({arg.digest: arg for node in nodes for arg in node.args}.values())
             columns = np.empty((len(args), self.laid.size))
-            self.run(args, columns, cells=True)
+            self.run_columns(args, columns)
             if not self.policy.partial:
                 for arg, column in zip(args, columns, strict=True):
                     column[self.age < arg.slots(self.laid.axis.per_session)] = np.nan
@@ -137,31 +154,44 @@ class _Work:
                 series = [by_digest[arg.digest] for arg in node.args]
                 self.ready[node.digest] = crosssection.compute(node, series, self.dates)
 
-    def run(self, roots: list[Expression], out: NDArray[Any], cells: bool = False) -> None:
-        """Compute ``roots`` for all symbols.
+    def _plan(self, roots: list[Expression], skip: int = 0, keep: bool = False) -> placing.Plan:
+        return planning.plan(roots, frozenset(self.ready), self.policy, self.laid.axis.per_session, skip, keep)
 
-        Parameters
-        ----------
-        out
-            (roots, wanted rows), or (roots, cells) if ``cells``: filled here.
-        """
-
-        @cache
-        def steps(skip: int) -> list[planning.Step]:
-            return planning.plan(roots, frozenset(self.ready), skip, self.laid.axis.per_session)
+    def run_columns(self, roots: list[Expression], out: NDArray[np.float64]) -> None:
+        """Compute ``roots`` in all cells; ``out``, float64 (roots, cells), is filled."""
+        plan = self._plan(roots, keep=True)
 
         def compute_chunk(symbols: tuple[int, int]) -> None:
             chunk = _Chunk(self, *symbols)
-            if cells or len(chunk.cell):
-                chunk.run(steps(0 if cells else chunk.skip), roots, out, cells)
+            values = chunk.run(plan, np.empty((0, 0), dtype=np.float32))
+            out[:, chunk.begin : chunk.end] = values[list(plan.results)]
+            self.spare.append(chunk.memory)
 
+        self._each_chunk(compute_chunk)
+
+    def run(self, roots: list[Expression], out: NDArray[np.float32]) -> None:
+        """Compute ``roots`` for the wanted rows; ``out``, float32 (roots, rows), is filled."""
+
+        @cache
+        def plan(skip: int) -> placing.Plan:
+            return self._plan(roots, skip)
+
+        def compute_chunk(symbols: tuple[int, int]) -> None:
+            chunk = _Chunk(self, *symbols)
+            if chunk.rows.start < chunk.rows.stop:
+                chunk.run(plan(chunk.skip), out)
+                self.spare.append(chunk.memory)
+
+        self._each_chunk(compute_chunk)
+
+    def _each_chunk(self, function: Callable[[tuple[int, int]], None]) -> None:
         chunks = self._chunks()
         if len(chunks) <= 1 or self.threads == 1:
             for symbols in chunks:
-                compute_chunk(symbols)
+                function(symbols)
             return
         with ThreadPoolExecutor(min(self.threads, len(chunks))) as pool:
-            list(pool.map(compute_chunk, chunks))
+            list(pool.map(function, chunks))
 
     def _chunks(self) -> list[tuple[int, int]]:
         """Ranges of symbols of about :data:`CHUNK_CELLS` cells."""
@@ -177,7 +207,7 @@ class _Work:
 
 
 class _Chunk:
-    """Some symbols; holds the values that are still needed."""
+    """Some symbols, and the values of their cells that are still needed."""
 
     def __init__(self, work: _Work, first: int, last: int) -> None:
         self.work = work
@@ -186,84 +216,63 @@ class _Chunk:
         self.begin, self.end = int(laid.starts[first]), int(laid.starts[last])
         self.rows = slice(int(work.wanted_starts[first]), int(work.wanted_starts[last]))
         self.starts = laid.starts[first : last + 1] - self.begin
-        self.cell = laid.cell[work.wanted[self.rows]] - self.begin
-        self.age = laid.age(first, last)[self.cell]
-        breaks = np.flatnonzero(np.diff(self.cell) != 1) + 1
-        self.edges = np.unique(np.concatenate([[0], breaks, [len(self.cell)]])).astype(np.int64)
-        self.run_cells = self.cell[self.edges[:-1]]
-        head = np.repeat(self.starts[:-1], np.diff(work.wanted_starts[first : last + 1]))
-        self.skip = int((self.cell - head).min(initial=self.end - self.begin))
-        self.values: dict[str, Any] = {}
-        self.zeros: dict[str, bool] = {}
-        self.heads: dict[int, NDArray[np.int64]] = {}
+        runs = np.searchsorted(work.edges, [self.rows.start, self.rows.stop])
+        self.edges = work.edges[runs[0] : runs[1] + 1] - self.rows.start
+        self.run_cells = work.run_cells[runs[0] : runs[1]] - self.begin
+        self.ages = laid.before[first:last]
+        self.memory = work.spare.pop() if work.spare else np.empty(0)
 
-    def run(self, steps: list[planning.Step], roots: list[Expression], out: NDArray[Any], cells: bool) -> None:
+    @property
+    def skip(self) -> int:
+        """Leading cells of each symbol of which no row is wanted."""
+        head = self.starts[np.searchsorted(self.starts, self.run_cells, side="right") - 1]
+        return int((self.run_cells - head).min())
+
+    def run(self, plan: placing.Plan, out: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Take the steps of a plan; returns the values that stand at its end, (rows of the plan, cells)."""
+        size = self.end - self.begin
+        if len(self.memory) < plan.rows * size:
+            # Kept from chunk to chunk: memory that is new to the process costs more than what is written to it.
+            self.memory = np.empty(plan.rows * size)
+        values = self.memory[: plan.rows * size].reshape(plan.rows, size)
         with np.errstate(all="ignore"):
-            for step in steps:
-                self._compute(step)
-                for row, digest in step.results:
-                    if cells:
-                        out[row, self.begin : self.end] = self._array(digest)
-                    else:
-                        self._write(out[row, self.rows], digest, roots[row].slots(self.work.laid.axis.per_session))
-                for digest in step.finished:
-                    self.values.pop(digest, None)
+            for step in plan.steps:
+                self._take(step, values, out)
+        return values
 
-    def _compute(self, step: planning.Step) -> None:
-        node = step.nodes[0]
-        family = planning.family(node)
-        if node.digest in self.work.ready:
-            self.values[node.digest] = self.work.ready[node.digest][self.begin : self.end]
-        elif family in rolling.ROLLING:
-            series = [self._float64(a.digest) for a in node.args]
-            results = rolling.compute(step.nodes, series, self.starts, step.skip, self.work.policy)
-            self.values.update(zip((n.digest for n in step.nodes), results, strict=True))
-        elif family == "session":
-            series = [self._float64(a.digest) for a in node.args]
-            laid = self.work.laid
-            slot = laid.slot[self.begin : self.end]
-            self.values[node.digest] = insession.compute(node, series, self.starts, slot, laid.axis.first)
+    def _take(self, step: placing.Step, values: NDArray[np.float64], out: NDArray[np.float32]) -> None:
+        compat = self.work.policy.compat
+        if isinstance(step, placing.Roll):
+            step.kernel([values[row] for row in step.args], self.starts, step.skip, values[step.rows])
+        elif isinstance(step, placing.Program):
+            from aiquant.features.kernels.programs import run_program
+
+            where = (self.starts, self.ages, step.skip, self.edges, self.run_cells)
+            run_program(step.code, step.constants, values, *where, not compat, out, self.rows.start)
+        elif isinstance(step, placing.Call):
+            values[step.row] = self._call(step, values)
         else:
-            self.values[node.digest] = self._cellwise(node, family)
+            values[step.row] = self._column(step.node)
 
-    def _cellwise(self, node: Expression, family: str) -> Any:
-        if node.op == "field":
-            column = self.work.laid.column(node.name, self.first, self.last)
-            return column.astype(np.float32) if self.work.policy.compat else column
-        if node.op == "constant":
-            return node.numbers[0]
-        if family == "shift":
-            values = self._array(node.args[0].digest)
-            before = elementwise.shift(values, self.starts, int(node.numbers[0]))
-            return before if node.op == "Ref" else values - before
-        args = [self.values[a.digest] for a in node.args]
-        if node.op != "Div" or self.work.policy.compat:
-            return elementwise.compute(node, args, self.work.policy.compat)
-        base = elementwise.guard(node)
-        below = base if base is not None else node.args[1]
-        if below.digest not in self.zeros:
-            self.zeros[below.digest] = bool(np.any(self.values[below.digest] == 0))
-        guarded = self.values[base.digest] if base is not None else None
-        return elementwise.divide(args[0], args[1], guarded, self.zeros[below.digest])
+    def _column(self, node: Expression) -> NDArray[Any]:
+        if node.digest in self.work.ready:
+            return self.work.ready[node.digest][self.begin : self.end]
+        column = self.work.laid.column(node.name, self.first, self.last)
+        return column.astype(np.float32) if self.work.policy.compat else column
 
-    def _array(self, digest: str) -> NDArray[Any]:
-        """A value as an array: a number stands in every cell."""
-        value = np.asarray(self.values[digest])
-        return value if value.ndim else np.full(self.end - self.begin, value)
-
-    def _float64(self, digest: str) -> NDArray[np.float64]:
-        return np.ascontiguousarray(self._array(digest), dtype=np.float64)
-
-    def _write(self, target: NDArray[np.float32], digest: str, lookback: int) -> None:
-        """A finished feature as float32, for the cells that have a bar."""
-        from aiquant.features.kernels.writing import write_runs
-
-        write_runs(self._float64(digest), self.edges, self.run_cells, not self.work.policy.compat, target)
-        if not self.work.policy.partial and lookback:
-            target[self._head(lookback)] = np.nan
-
-    def _head(self, lookback: int) -> NDArray[np.int64]:
-        """Rows that have fewer than ``lookback`` slots of history before them."""
-        if lookback not in self.heads:
-            self.heads[lookback] = np.flatnonzero(self.age < lookback)
-        return self.heads[lookback]
+    def _call(self, step: placing.Call, values: NDArray[np.float64]) -> Any:
+        args = {
+            digest: values[arg.row].astype(arg.kind, copy=False) if isinstance(arg, placing.Column) else arg
+            for digest, arg in step.args.items()
+        }
+        node = step.node
+        family = planning.family(node)
+        if family == "session":
+            laid = self.work.laid
+            series = [args[arg.digest] for arg in node.args]
+            return insession.compute(node, series, self.starts, laid.slot[self.begin : self.end], laid.axis.first)
+        if family != "shift":
+            return programs.evaluate(node, lambda arg: args[arg.digest], self.work.policy.compat)
+        (column,) = args.values()
+        before = elementwise.shift(column, self.starts, int(node.numbers[0]))
+        return before if node.op == "Ref" else column - before

@@ -296,8 +296,8 @@ class LiveSet:
         """As float32, without infinities and, where the policy says so, without the heads of histories."""
         with np.errstate(over="ignore"):
             out: NDArray[np.float32] = values.astype(np.float32)
-        if not self._policy.compat:
-            out[np.isinf(out)] = np.nan
+        # One pattern of bits for all that is NaN, as in batch.
+        out[np.isnan(out) if self._policy.compat else ~np.isfinite(out)] = np.nan
         if not self._policy.partial:
             young = age < self.lookback
             if young.any():

@@ -5,7 +5,7 @@ A module of kernels is imported, and so compiled or read from the cache, when a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,17 +78,25 @@ def compute(
     skip
         Leading cells of each symbol whose results nobody reads.
     """
-    order = sorted(range(len(nodes)), key=lambda k: (nodes[k].numbers, nodes[k].op))
-    ranked = [nodes[k] for k in order]
+    order = ranked(nodes)
     out = np.empty((len(nodes), len(series[0])))
-    if skip:
-        out[:] = np.nan
-    family = _family(nodes[0])
-    _FAMILIES[family](ranked, series, starts, skip, policy, out)
-    results: list[Any] = [None] * len(nodes)
-    for row, k in enumerate(order):
-        results[k] = out[row]
-    return results
+    prepare(order, policy)(series, starts, skip, out)
+    rows = {node.digest: row for row, node in enumerate(order)}
+    return [out[rows[node.digest]] for node in nodes]
+
+
+def ranked(nodes: Sequence[Expression]) -> list[Expression]:
+    """Nodes of one pass in the order in which their kernel takes them: by window."""
+    return sorted(nodes, key=lambda node: (node.numbers, node.op))
+
+
+Kernel = Callable[["list[NDArray[np.float64]]", "NDArray[np.int64]", int, "NDArray[np.float64]"], None]
+"""Takes series, starts, skip and ``out``, (nodes, cells): see :func:`compute`."""
+
+
+def prepare(nodes: Sequence[Expression], policy: Policy) -> Kernel:
+    """The kernel of nodes that share a :func:`group_key` and are :func:`ranked`; it takes data alone."""
+    return _FAMILIES[_family(nodes[0])](list(nodes), policy)
 
 
 def newest(
@@ -119,70 +127,72 @@ def _windows(nodes: list[Expression], policy: Policy) -> tuple[NDArray[np.int64]
     return np.array(windows, dtype=np.int64), np.array([policy.least(w) for w in windows], dtype=np.int64)
 
 
-def _sums(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+def _sums(nodes: list[Expression], policy: Policy) -> Kernel:
     from aiquant.features.kernels.sums import KINDS, rolling_sums
 
-    windows, least = _windows(nodes, policy)
-    kinds = np.array([KINDS[n.op] for n in nodes], dtype=np.int64)
-    rolling_sums(x[0], starts, skip, kinds, windows, least, out)
+    kinds, (windows, least) = _kinds(nodes, KINDS), _windows(nodes, policy)
+    return lambda x, starts, skip, out: rolling_sums(x[0], starts, skip, kinds, windows, least, out)
 
 
-def _lines(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+def _lines(nodes: list[Expression], policy: Policy) -> Kernel:
     from aiquant.features.kernels.lines import KINDS, rolling_lines
 
-    windows, least = _windows(nodes, policy)
-    kinds = np.array([KINDS[n.op] for n in nodes], dtype=np.int64)
-    rolling_lines(x[0], starts, skip, kinds, windows, least, policy.compat, out)
+    kinds, (windows, least) = _kinds(nodes, KINDS), _windows(nodes, policy)
+    return lambda x, starts, skip, out: rolling_lines(x[0], starts, skip, kinds, windows, least, policy.compat, out)
 
 
-def _extrema(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+def _extrema(nodes: list[Expression], policy: Policy) -> Kernel:
     from aiquant.features.kernels.extrema import KINDS, rolling_maxima
 
-    windows, least = _windows(nodes, policy)
-    kinds = np.array([KINDS[n.op] for n in nodes], dtype=np.int64)
+    kinds, (windows, least) = _kinds(nodes, KINDS), _windows(nodes, policy)
     sign = -1.0 if nodes[0].op in ("Min", "IdxMin") else 1.0
-    rolling_maxima(x[0], starts, skip, sign, kinds, windows, least, policy.compat, out)
+    return lambda x, starts, skip, out: rolling_maxima(
+        x[0], starts, skip, sign, kinds, windows, least, policy.compat, out
+    )
 
 
-def _shape(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+def _shape(nodes: list[Expression], policy: Policy) -> Kernel:
     from aiquant.features.kernels.shape import KINDS, rolling_shape
 
-    windows, least = _windows(nodes, policy)
-    kinds = np.array([KINDS[n.op] for n in nodes], dtype=np.int64)
-    rolling_shape(x[0], starts, skip, kinds, windows, least, out)
+    kinds, (windows, least) = _kinds(nodes, KINDS), _windows(nodes, policy)
+    return lambda x, starts, skip, out: rolling_shape(x[0], starts, skip, kinds, windows, least, out)
 
 
-def _order(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+def _order(nodes: list[Expression], policy: Policy) -> Kernel:
     from aiquant.features.kernels.order import RANK, rolling_order
 
-    _, least = _windows(nodes, policy)
-    quantiles = [RANK if n.op == "Rank" else 0.5 if n.op == "Med" else n.numbers[1] for n in nodes]
-    rolling_order(x[0], starts, skip, int(nodes[0].numbers[0]), np.array(quantiles), int(least[0]), out)
+    windows, least = _windows(nodes, policy)
+    told = [RANK if n.op == "Rank" else 0.5 if n.op == "Med" else n.numbers[1] for n in nodes]
+    quantiles = np.array(told, dtype=np.float64)
+    return lambda x, starts, skip, out: rolling_order(x[0], starts, skip, windows[0], quantiles, least[0], out)
 
 
-def _decay(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+def _decay(nodes: list[Expression], policy: Policy) -> Kernel:
     from aiquant.features.kernels.decay import rolling_decay
 
     keep = np.array([1.0 - newest_weight(n.numbers[0]) for n in nodes])
     lengths = np.array([decay_length(n.numbers[0]) for n in nodes], dtype=np.int64)
-    rolling_decay(x[0], starts, skip, keep, lengths, out)
+    return lambda x, starts, skip, out: rolling_decay(x[0], starts, skip, keep, lengths, out)
 
 
-def _pair(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+def _pair(nodes: list[Expression], policy: Policy) -> Kernel:
     from aiquant.features.kernels.pair import KINDS, rolling_pair
 
-    windows, least = _windows(nodes, policy)
-    kinds = np.array([KINDS[n.op] for n in nodes], dtype=np.int64)
-    rolling_pair(x[0], x[1], starts, skip, kinds, windows, least, policy.compat, out)
+    kinds, (windows, least) = _kinds(nodes, KINDS), _windows(nodes, policy)
+    return lambda x, starts, skip, out: rolling_pair(
+        x[0], x[1], starts, skip, kinds, windows, least, policy.compat, out
+    )
 
 
-def _own(nodes: list[Expression], x: Any, starts: Any, skip: int, policy: Policy, out: Any) -> None:
+def _own(nodes: list[Expression], policy: Policy) -> Kernel:
     from aiquant.features import own
 
-    own.compute(nodes[0], x, starts, skip, policy.least(int(nodes[0].numbers[0])), out[0])
+    (node,) = nodes
+    least = policy.least(int(node.numbers[0]))
+    return lambda x, starts, skip, out: own.compute(node, x, starts, skip, least, out[0])
 
 
-_FAMILIES = {
+_FAMILIES: dict[str, Callable[[list[Expression], Policy], Kernel]] = {
     "sums": _sums,
     "lines": _lines,
     "extrema": _extrema,
