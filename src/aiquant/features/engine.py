@@ -269,7 +269,7 @@ class _Chunk:
         family = planning.family(node)
         if family == "session":
             laid = self.work.laid
-            series = [args[arg.digest] for arg in node.args]
+            series = [np.asarray(args[arg.digest], dtype=np.float64) for arg in node.args]
             return insession.compute(node, series, self.starts, laid.slot[self.begin : self.end], laid.axis.first)
         if family != "shift":
             return programs.evaluate(node, lambda arg: args[arg.digest], self.work.policy.compat)
