@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aiquant.features.catalogue import FeatureSet
 
 MAGIC, LAYOUT = b"AQF", 1
-CHECKED_FROM, TIMES_FROM, HEADER = 8, 8, 40
+CHECKED_FROM, HEADER = 8, 40
 _BIAS = np.uint64(1 << 63)
 
 
@@ -76,6 +76,11 @@ class View:
     def names_digest(self) -> int:
         """CRC-32 of the names in their order."""
         return zlib.crc32("\n".join(self.features).encode())
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each feature stands in a packed row."""
+        return {name: at for at, name in enumerate(self.features)}
 
     @cached_property
     def record(self) -> np.dtype[Any]:
@@ -183,19 +188,22 @@ def unpack(view: View, symbols: Sequence[str], values: Sequence[bytes | None], n
     for name in ("event_time", "known_from"):
         moments = _spread((records[name].astype(np.uint64) ^ _BIAS).view(np.int64), place, found)
         columns.append(pa.array(moments, pa.int64(), mask=~found).cast(schemas.TIME))
-    chosen = [view.features.index(name) for name in names]
-    block = np.ascontiguousarray(_spread(records["values"], place, found)[:, chosen].T, np.float32)
-    columns += [pa.array(column, pa.float32(), mask=~found) for column in block]
+    chosen = [view.places[name] for name in names]
+    columns += _columns(np.ascontiguousarray(_spread(records["values"], place, found)[:, chosen].T, np.float32), found)
     fields = [schemas.FEATURES.schema.field("symbol")]
     fields += [pa.field(n, schemas.TIME) for n in ("event_time", "known_from")]
     fields += [pa.field(name, pa.float32()) for name in names]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
-def times_of(value: bytes) -> tuple[int, int]:
-    """``event_time`` and ``known_from`` of a packed row, microseconds since 1970; of its first 24 bytes."""
-    event, known = (int.from_bytes(value[at : at + 8], "big") - (1 << 63) for at in (TIMES_FROM, TIMES_FROM + 8))
-    return event, known
+def _columns(block: NDArray[np.float32], found: NDArray[np.bool_]) -> list[pa.Array]:
+    """Each row of a block as a column; they share one mask, and nothing is copied."""
+    valid = None if found.all() else pa.array(found).buffers()[1]
+    values, size = pa.py_buffer(block), 4 * len(found)
+    return [
+        pa.Array.from_buffers(pa.float32(), len(found), [valid, values.slice(at * size, size)])
+        for at in range(len(block))
+    ]
 
 
 def _biased(moments: NDArray[np.int64]) -> NDArray[np.uint64]:

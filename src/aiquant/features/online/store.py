@@ -87,7 +87,7 @@ class OnlineStore(ABC):
             When the set has no such feature.
         """
         chosen = view.features if names is None else names
-        unknown = [name for name in chosen if name not in view.features]
+        unknown = [name for name in chosen if name not in view.places]
         if unknown:
             raise UsageError(
                 f"feature set {view.name} has no feature {', '.join(unknown)}",
