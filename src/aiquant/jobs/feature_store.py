@@ -148,11 +148,11 @@ def materialize(
     MissingError
         When the set was not built yet.
     DataError
-        When it was built from another definition.
+        When it was built from another definition, or by other settings.
     """
     from aiquant.features import online
 
-    feature_set = _set(workspace, name)
+    feature_set = _demand_features(workspace, name)
     view, store = online.View.of(feature_set), _store(workspace)
     with journal.station("materialize") as station:
         rows = _newest(workspace, feature_set, start, end)
@@ -170,7 +170,6 @@ def materialize(
 def _newest(workspace: Workspace, feature_set: FeatureSet, start: datetime | None, end: datetime | None) -> pa.Table:
     """The newest row of each symbol: its time is found first, so that the wide columns are read of few rows."""
     table = schemas.features_table(feature_set.name)
-    _demand_features(workspace, feature_set)
     where = None if start is None else pl.col("event_time") >= start
     scan = workspace.lake.scan(table, where=where, as_of=end, ordered=False, history=True)
     times = scan.select(_ROW).collect(engine="streaming").sort(_ROW)
@@ -279,7 +278,7 @@ def training_frame(
     asof.demand_entities(entities)
     sources = []
     for name in names:
-        feature_set = _set(workspace, name)
+        feature_set = _demand_features(workspace, name)
         sources.append(asof.FeatureTable(feature_set.name, _history(workspace, feature_set, entities, ttl), ttl))
     return asof.join(entities, sources, full_names=full_names, times=times)
 
@@ -288,7 +287,6 @@ def _history(
     workspace: Workspace, feature_set: FeatureSet, entities: pl.DataFrame, ttl: timedelta | None
 ) -> pl.DataFrame:
     """All versions of the rows that can count for some entity row."""
-    _demand_features(workspace, feature_set)
     first: Any = entities["event_time"].min()
     last: Any = entities["event_time"].max()
     where = pl.col("symbol").is_in(entities["symbol"].cast(pl.String).unique().to_list())
@@ -318,13 +316,19 @@ def _place(workspace: Workspace) -> str:
     return f"redis at {told.address}" if told.store == "redis" else str(workspace.root / told.path)
 
 
-def _demand_features(workspace: Workspace, feature_set: FeatureSet) -> None:
-    """Refuse a table that lacks features of the set: it was built from another definition."""
+def _demand_features(workspace: Workspace, name: str | None) -> FeatureSet:
+    """A set by its name, if what its table holds are the values of the set as it is defined now."""
+    from aiquant.jobs import features
+
+    name = name or workspace.settings.features.set
+    feature_set = _set(workspace, name)
     table = schemas.features_table(feature_set.name)
     there = workspace.lake.scan(table, ordered=False, history=True).collect_schema().names()
     missing = [feature.name for feature in feature_set.features if feature.name not in there]
     if missing:
         raise DataError(
             f"table {table.name} lacks {missing[0]}: it was built from another definition of set {feature_set.name}",
-            f"build it anew with: aiquant features build --set {feature_set.name}",
+            f"build it anew with: aiquant features build --set {name}",
         )
+    features.demand_current(workspace, name)
+    return feature_set

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from aiquant.errors import UsageError
+from aiquant.errors import DataError, UsageError
 from aiquant.jobs import digests, feature_plan, tables
 from aiquant.jobs.feature_bars import Bars, LakeBars, of_inputs
 from aiquant.jobs.feature_plan import Part
@@ -111,6 +111,27 @@ def current(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: 
     if done.whole is None:
         return work.table.read()
     return pa.concat_tables(kept) if kept else work.rows.schema.empty_table()
+
+
+def demand_current(workspace: Workspace, name: str) -> None:
+    """Refuse a set's table that says it was made in another way than a build would make it now.
+
+    Raises
+    ------
+    DataError
+        When definitions, kernels, calendar, interval or ``features.qlib_compat`` were others.
+    """
+    settings = workspace.settings
+    chosen = settings.features.model_copy(update={"set": name})
+    pipeline = Pipeline(settings.model_copy(update={"features": chosen}))
+    table = FeatureTable(workspace.lake, pipeline.feature_set.name)
+    told = table.origin([])
+    if told is not None and told.recipe != _recipe(pipeline):
+        raise DataError(
+            f"table {table.table.name} was made by other definitions, or by other settings of "
+            "features.qlib_compat, data.calendar or data.interval, than the present ones",
+            f"bring it up with: aiquant features build --set {name}",
+        )
 
 
 class _Work:

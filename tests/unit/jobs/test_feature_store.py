@@ -16,6 +16,7 @@ from aiquant.jobs import feature_store as job
 from aiquant.jobs import tables
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace, create
+from aiquant.lake.derived import Derived
 
 T = datetime(2024, 3, 4, 21, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -86,6 +87,14 @@ def test_a_table_of_another_definition_is_refused(workspace: Workspace) -> None:
         job.materialize(workspace, Journal())
     with pytest.raises(DataError, match="another definition"):
         job.training_frame(workspace, pl.DataFrame({"symbol": ["A"], "event_time": [T]}), ["core"])
+
+
+def test_a_table_that_says_it_was_made_in_another_way_is_refused(workspace: Workspace) -> None:
+    rows = workspace.lake.read("features_core", history=True)
+    derived = Derived(workspace.lake, schemas.features_table("core"))
+    derived.write(rows.schema, lambda: [rows], {"recipe": 1})
+    with pytest.raises(DataError, match="made by other definitions.*aiquant features build --set core"):
+        job.materialize(workspace, Journal())
 
 
 def test_a_frame_takes_what_was_known_and_reads_no_more_than_it_needs(workspace: Workspace) -> None:
