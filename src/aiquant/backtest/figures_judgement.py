@@ -95,6 +95,33 @@ def calibration(deciles: Sequence[Mapping[str, Any]]) -> go.Figure:
     return figure
 
 
+def paths(told: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Rank IC and net Sharpe ratio of each path of a cross-validation, and the mean of both."""
+    rank_ic, sharpe = (_floats([path.get(name) for path in told]) for name in ("rank_ic", "sharpe"))
+    figure = blank("Paths: the same history in other orders", height=320, hovermode="closest")
+    figure.add_scatter(
+        x=rounded(rank_ic),
+        y=rounded(sharpe),
+        mode="markers",
+        name="a path",
+        marker={"size": 10, "color": LIGHT.strategy},
+        text=[f"path {number}" for number in range(1, len(told) + 1)],
+        hovertemplate="%{text}: rank IC %{x:.4f}, Sharpe ratio %{y:.2f}<extra></extra>",
+    )
+    if np.isfinite(rank_ic).any() and np.isfinite(sharpe).any():
+        figure.add_scatter(
+            x=[float(np.nanmean(rank_ic))],
+            y=[float(np.nanmean(sharpe))],
+            mode="markers",
+            name="their mean",
+            marker={"size": 14, "color": LIGHT.loss, "symbol": "x-thin", "line": {"width": 3, "color": LIGHT.loss}},
+            hovertemplate="mean: rank IC %{x:.4f}, Sharpe ratio %{y:.2f}<extra></extra>",
+        )
+    figure.update_xaxes(title={"text": "mean rank IC"}, tickformat=".3~f", showgrid=True, rangemode="tozero")
+    figure.update_yaxes(title={"text": "Sharpe ratio, net"}, rangemode="tozero")
+    return figure
+
+
 def _floats(values: Sequence[Any]) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 

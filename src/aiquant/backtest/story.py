@@ -133,6 +133,9 @@ class Story:
         The way of the data.
     folds
         The folds that the forecasts were made by.
+    paths
+        The results of combinatorial cross-validation: ``paths`` (for each ``rank_ic`` and ``sharpe``), ``spread`` of
+        these, ``fits``, and ``folds`` as :class:`FoldSpans`. None: not made.
     importance
         Feature → importance, in any unit.
     manifest
@@ -161,6 +164,7 @@ class Story:
     conventions: Mapping[str, object] = field(default_factory=dict)
     stations: Sequence[Station] = ()
     folds: Sequence[FoldSpans] = ()
+    paths: object | None = None
     importance: Mapping[str, float] = field(default_factory=dict)
     manifest: Mapping[str, object] = field(default_factory=dict)
     notes: Sequence[str] = ()

@@ -81,6 +81,7 @@ def render(story: Story) -> str:
             ends=tearsheet_words.ends(story),
             folds_counted=any(fold.rows_purged is not None for fold in story.folds),
             judgement=as_mapping(story.judgement),
+            paths=as_mapping(story.paths),
             gate=_checked(story.verdict),
             leakage=_checked(story.leakage),
             manifest=tearsheet_format.dotted(story.manifest),
@@ -130,6 +131,7 @@ def charts(story: Story) -> dict[str, go.Figure]:
             figures.rolling_sharpe(curves, float(per_year), float(told.get("risk_free") or 0.0)) if per_year else None
         ),
         "splits": figures_model.splits(story.folds) if story.folds else None,
+        **_crossed(as_mapping(story.paths)),
         "importance": figures_model.feature_importance(story.importance) if story.importance else None,
         "distribution": figures.distribution(strategy),
         "exposure": figures.exposure(strategy),
@@ -145,6 +147,14 @@ def _judged(judgement: Mapping[str, Any]) -> dict[str, go.Figure | None]:
         "decay": figures_judgement.rank_ic_by_horizon(decay, judgement.get("horizon")) if decay else None,
         "groups": figures_judgement.rank_ic_by_group(groups) if groups else None,
         "calibration": figures_judgement.calibration(deciles) if deciles else None,
+    }
+
+
+def _crossed(paths: Mapping[str, Any]) -> dict[str, go.Figure | None]:
+    folds = paths.get("folds")
+    return {
+        "paths": figures_judgement.paths(paths["paths"]) if paths.get("paths") else None,
+        "path_splits": figures_model.splits(folds, "Splits of the cross-validation") if folds else None,
     }
 
 

@@ -73,6 +73,11 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "The model is refitted again and again on the past alone and tested on what follows. Training rows whose "
         "label reaches into the test are purged; an embargo leaves a further gap.",
     ),
+    "paths": (
+        "Combinatorial purged cross-validation",
+        "History is cut into groups; every choice of a few of them is forecast by a model that was fitted on the "
+        "others, purged. Put together, the forecasts make several histories, each of which can be judged and traded.",
+    ),
     "leakage": (
         "Leakage",
         "Information that was not known at the time of a decision. It makes a backtest look far better than anything "

@@ -23,10 +23,13 @@ def evaluate(
     console = Console(as_json)
     opened = options.workspace(workspace, told)
     done = job.evaluate(opened, console.journal, run_id or opened.latest_run())
+    found = job.findings(opened, done.run_id)
     rows = [(c["name"], c["passed"], c["value"], c["threshold"], c["why"]) for c in done.checks]
     console.answer(
-        done.to_dict(),
+        done.to_dict() | found,
         table(["check", "passed", "value", "threshold", "why"], rows),
+        *summary.judgement(found["judgement"]),
+        *summary.paths(found["paths"]),
         *summary.gate(done.verdict, done.reasons),
     )
     if not done.promoted:

@@ -45,6 +45,37 @@ def forecasts(judgement: Mapping[str, Any]) -> str:
     )
 
 
+def judgement(told: Mapping[str, Any]) -> list[Any]:
+    """Where the edge is and how long it lasts, as a table, and whether forecasts are right in size."""
+    rows = [
+        (what, number(row["rank_ic"], digits=4), number(row["rank_ic_t"]), f"{row['dates']:,}")
+        for what, row in [
+            *((f"over {row['horizon']} bars", row) for row in told["decay"]),
+            *((f"{name}: {row['group']}", row) for name, rows in told["groups"].items() for row in rows),
+        ]
+    ]
+    accuracy = told["accuracy"]
+    lines: list[Any] = [table(["rank IC", "mean", "t", "dates"], rows)] if rows else []
+    if accuracy.get("r2") is not None:
+        lines.append(
+            f"Against forecasting 0: R² {100 * accuracy['r2']:.2f} % (Diebold–Mariano t = {number(accuracy['dm_t'])}); "
+            f"slope of outcome on forecast {number(accuracy['slope'])} ± {number(accuracy['slope_error'])}."
+        )
+    return lines
+
+
+def paths(told: Mapping[str, Any] | None) -> list[str]:
+    """The spread of results over the paths of a cross-validation, if there was one."""
+    if told is None:
+        return []
+    sharpe, rank_ic = told["spread"]["sharpe"], told["spread"]["rank_ic"]
+    low, high = (number(rank_ic[end], digits=4) for end in ("lowest", "highest"))
+    return [
+        f"Over {len(told['paths'])} paths of {told['fits']} fits: net Sharpe ratio {number(sharpe['lowest'])} to "
+        f"{number(sharpe['highest'])} (mean {number(sharpe['mean'])}), rank IC {low} to {high}."
+    ]
+
+
 def gate(verdict: str, reasons: Iterable[str]) -> list[str]:
     """What the gate said, and why."""
     if verdict == "promoted":

@@ -7,10 +7,10 @@ from typing import Any
 
 from aiquant import schemas
 from aiquant.errors import MissingError
-from aiquant.jobs import leakage, manifest, track
+from aiquant.jobs import leakage, manifest, paths, track
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, read
-from aiquant.jobs.workspace import Workspace, read_json, write_json
+from aiquant.jobs.workspace import Workspace, read_json, read_optional, write_json
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,17 @@ class Evaluated:
         return {"verdict": self.verdict, **vars(self)}
 
 
+def findings(workspace: Workspace, run_id: str) -> dict[str, Any]:
+    """What a verdict rests on besides its checks: ``judgement`` (without single dates), and ``paths`` where there are."""
+    folder = workspace.run_folder(run_id)
+    judged = read_json(folder / "judgement.json")
+    crossed = read_optional(folder / paths.FILE)
+    return {
+        "judgement": {name: value for name, value in judged.items() if name != "daily"},
+        "paths": None if crossed is None else {name: value for name, value in crossed.items() if name != "folds"},
+    }
+
+
 def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs | None = None) -> Evaluated:
     """Decide on a run that was trained and backtested; checks it for leaks if that was not done yet.
 
@@ -63,6 +74,7 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs
     if not (folder / "leakage.json").is_file():
         verdict = leakage.check(workspace, journal, pipeline, inputs)
         write_json(folder / "leakage.json", verdict.to_dict())
+    paths.keep(workspace, journal, pipeline, inputs, folder)
     with journal.station("gate") as station:
         import polars as pl
 

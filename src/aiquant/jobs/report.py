@@ -10,6 +10,7 @@ from typing import Any
 from aiquant import schemas
 from aiquant.backtest.story import FoldSpans, Source, Station, Story, Track
 from aiquant.errors import MissingError
+from aiquant.jobs import paths
 from aiquant.jobs.backtest import BASELINES, STRATEGY
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace, read_json, read_optional, write_json, write_text
@@ -73,6 +74,7 @@ def story(workspace: Workspace, run_id: str) -> Story:
         conventions=traded["conventions"],
         stations=[Station(s["name"], s["rows"], s["seconds"]) for s in stations["stations"]],
         folds=[_spans(fold) for fold in folds["folds"]],
+        paths=_paths(read_optional(folder / paths.FILE)),
         importance=folds["importance"],
         manifest={**told["data"], **{name: told[name] for name in _MANIFEST}},
         notes=traded["notes"],
@@ -159,6 +161,10 @@ def _leakage(told: dict[str, Any] | None) -> dict[str, Any] | None:
         why = bad[0]["example"] if bad else f"{values:,} values, none changes when the future is cut off"
         checks.append({"name": what, "passed": not bad, "why": why})
     return {"passed": told["passed"], "checks": checks}
+
+
+def _paths(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if told is None else {**told, "folds": [_spans(fold) for fold in told["folds"]]}
 
 
 def _spans(fold: dict[str, Any]) -> FoldSpans:

@@ -166,12 +166,7 @@ def combinatorial(panel: Panel, groups: int, tested: int, embargo: int, rows: Ro
     _demand_labels(panel)
     taken = np.arange(len(panel), dtype=np.int64) if rows is None else rows
     moments = panel.event_time[taken]
-    own = np.unique(moments)
-    if len(own) < groups:
-        raise DataError(
-            f"{len(own)} decision times cannot be split into {groups} groups", "give more history, or fewer groups"
-        )
-    group = np.searchsorted([part[0] for part in np.array_split(own, groups)], moments, side="right") - 1
+    group = np.searchsorted(group_starts(moments, groups), moments, side="right") - 1
     windows = [_window(panel, taken[group == number]) for number in range(groups)]
     labelled = panel.labelled[taken]
     times = np.unique(panel.event_time)
@@ -182,6 +177,22 @@ def combinatorial(panel: Panel, groups: int, tested: int, embargo: int, rows: Ro
         fold = _fold(panel, number, candidates, test, [windows[g] for g in chosen], times, embargo, chosen)
         folds.append(fold)
     return folds
+
+
+def group_starts(moments: Times, groups: int) -> Times:
+    """First decision time of each of ``groups`` stretches of (nearly) as many decision times.
+
+    Raises
+    ------
+    DataError
+        When there are fewer decision times than groups.
+    """
+    own = np.unique(moments)
+    if len(own) < groups:
+        raise DataError(
+            f"{len(own)} decision times cannot be split into {groups} groups", "give more history, or fewer groups"
+        )
+    return np.array([part[0] for part in np.array_split(own, groups)])
 
 
 def paths(folds: list[Fold], groups: int, tested: int) -> list[dict[int, int]]:
