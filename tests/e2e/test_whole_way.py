@@ -35,6 +35,26 @@ def test_a_random_market_is_refused_and_not_registered(done_run: Done, aiquant: 
     assert aiquant("models", "ls", "-w", folder, "--json").json == {"models": []}
 
 
+def test_a_cross_validation_tells_how_much_hangs_on_the_order_of_history(
+    done_run: Done, tmp_path: Path, aiquant: Callable[..., Any]
+) -> None:
+    folder, answer = done_run
+    shutil.copytree(folder, tmp_path / "copy")
+    asked = ("--set", "cpcv.enabled=true", "--set", "cpcv.groups=4", "--set", "cpcv.tested=2")
+    told = aiquant("evaluate", "-w", tmp_path / "copy", *asked, "--json")
+    assert told.code == 4, told.err
+    assert told.json["judgement"]["rank_ic"] == answer.json["rank_ic"]
+    assert {row["horizon"] for row in told.json["judgement"]["decay"]} >= {1, 5, 21}
+    crossed = told.json["paths"]
+    assert (crossed["fits"], len(crossed["paths"])) == (6, 3)
+    assert all(abs(path["rank_ic"]) < 0.1 for path in crossed["paths"])  # the market is random
+    assert crossed["spread"]["sharpe"]["lowest"] <= crossed["spread"]["sharpe"]["mean"]
+    report = aiquant("report", "-w", tmp_path / "copy", "--json")
+    assert "Other orders of history" in Path(report.json["report"]).read_text()
+    refused = aiquant("evaluate", "-w", tmp_path / "copy", *asked, "--set", "cpcv.tested=4", "--json")
+    assert refused.code == 2 and "one must be left to learn from" in refused.json["error"]["problem"]
+
+
 def test_the_manifest_tells_where_a_result_came_from(done_run: Done) -> None:
     folder, answer = done_run
     told = json.loads((folder / "runs" / answer.json["run_id"] / "manifest.json").read_text())

@@ -44,7 +44,7 @@ class Evaluated:
 
 
 def findings(workspace: Workspace, run_id: str) -> dict[str, Any]:
-    """What a verdict rests on besides its checks: ``judgement`` (without single dates), and ``paths`` where there are."""
+    """What was found besides: ``judgement`` without single dates, and ``paths`` where there are any, else None."""
     folder = workspace.run_folder(run_id)
     judged = read_json(folder / "judgement.json")
     crossed = read_optional(folder / paths.FILE)
