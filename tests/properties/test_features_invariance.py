@@ -305,14 +305,41 @@ def steady() -> pl.DataFrame:
 
 def last_row(chosen: FeatureSet, frame: pl.DataFrame) -> np.ndarray:
     result = engine.compute(chosen, table(frame).set_column(*_vwap(frame)), SESSIONS)
-    return np.array([np.asarray(result[f.name])[-1] for f in chosen.features])
+    last = np.asarray(result["event_time"]) == np.asarray(result["event_time"]).max()
+    return np.array([np.asarray(result[f.name])[last][-1] for f in chosen.features])
 
 
 def _vwap(frame: pl.DataFrame) -> tuple[int, str, pa.Array]:
     return BARS.schema.names.index("vwap"), "vwap", ((frame["high"] + frame["low"]) / 2).to_arrow()
 
 
-@pytest.mark.parametrize("name", catalogue.names())
+def crowd(steady: pl.DataFrame) -> pl.DataFrame:
+    """Four symbols, of which the first is ``steady``."""
+    rng = np.random.default_rng(4)
+    others = [
+        steady.with_columns(pl.lit(name).alias("symbol"), *(pl.col(c) * noise for c in FIELDS))
+        for name in "BCD"
+        for noise in [pl.Series(np.exp(rng.normal(0, 0.02, steady.height)))]
+    ]
+    return pl.concat([steady, *others])
+
+
+@pytest.mark.parametrize("name", sorted({*catalogue.names()} - {"alpha158", "core"}))
+def test_no_feature_reads_further_back_than_it_says(name: str, steady: pl.DataFrame) -> None:
+    chosen, frame, last = catalogue.get(name), crowd(steady), steady.height - 1
+    base = last_row(chosen, frame)
+    assert np.isfinite(base).any()
+    depths = sorted({f.lookback + 1 for f in chosen.features if f.lookback < last})
+    for depth in depths[:: 1 + len(depths) // 5]:
+        there = (pl.col("slot") == last - depth) & (pl.col("symbol") != "C")
+        powers = zip(FIELDS, (0.7, 1.3, 1.1, 1.0, -0.9), strict=True)
+        shocked = frame.with_columns(pl.when(there).then(pl.col(c) * 1.7**p).otherwise(pl.col(c)) for c, p in powers)
+        changed = last_row(chosen, shocked) != base
+        for k, feature in enumerate(chosen.features):
+            assert not changed[k] or np.isnan(base[k]) or feature.lookback >= depth, feature.name
+
+
+@pytest.mark.parametrize("name", ["alpha158", "core"])
 def test_the_stated_look_back_is_the_observed_one(name: str, steady: pl.DataFrame) -> None:
     chosen = catalogue.get(name)
     base = last_row(chosen, steady)
