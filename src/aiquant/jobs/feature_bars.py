@@ -35,8 +35,8 @@ class Bars(Protocol):
         ``symbol``, ``bars`` (how many), ``date``, ``event_time`` (of the first), ``last``, ``last_date``.
         """
 
-    def read(self, symbols: Sequence[str], origin: date | None) -> pa.Table:
-        """The bars of some symbols from a date on (None: all), sorted by symbol and event_time."""
+    def read(self, symbols: Sequence[str], origin: date | None, until: date | None = None) -> pa.Table:
+        """The bars of some symbols from a date on and before another, sorted by symbol and event_time."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,15 @@ class ReadBars:
         """See :class:`Bars`."""
         return pl.DataFrame(self.bars).group_by("symbol").agg(*_EXTENT).sort("symbol")
 
-    def read(self, symbols: Sequence[str], origin: date | None) -> pa.Table:
+    def read(self, symbols: Sequence[str], origin: date | None, until: date | None = None) -> pa.Table:
         """See :class:`Bars`."""
-        if origin is None and len(symbols) == len(self.extent):
+        if origin is None and until is None and len(symbols) == len(self.extent):
             return self.bars
         rows = pl.DataFrame(self.bars).filter(pl.col("symbol").is_in(list(symbols)))
         if origin is not None:
             rows = rows.filter(pl.col("date") >= origin)
+        if until is not None:
+            rows = rows.filter(pl.col("date") < until)
         return rows.to_arrow().cast(BARS.schema)
 
 
@@ -103,7 +105,7 @@ class LakeBars:
         told = self.extent.select(first=pl.col("date").min(), last=pl.col("last_date").max())
         return sessions(self.calendar, *told.row(0))
 
-    def read(self, symbols: Sequence[str], origin: date | None) -> pa.Table:
+    def read(self, symbols: Sequence[str], origin: date | None, until: date | None = None) -> pa.Table:
         """See :class:`Bars`.
 
         Raises
@@ -116,12 +118,17 @@ class LakeBars:
         if len(symbols) < len(self.extent):
             wanted = wanted & name.is_in(list(symbols))
         if origin is not None:
-            period = str(origin.year) if self.interval.endswith("d") else origin.isoformat()
-            wanted = wanted & (pl.col("period") >= period) & (pl.col("date") >= origin)
+            wanted = wanted & (pl.col("period") >= self._period(origin)) & (pl.col("date") >= origin)
+        if until is not None:
+            wanted = wanted & (pl.col("period") <= self._period(until)) & (pl.col("date") < until)
         bars = self.lake.read(BARS, where=wanted, version=self.version, as_of=self.as_of, history=True)
         if self.interval.endswith("d"):
             demand_one_close(bars, self.calendar)
         return bars
+
+    def _period(self, day: date) -> str:
+        """The partition of a day, so that files of other days are passed over."""
+        return str(day.year) if self.interval.endswith("d") else day.isoformat()
 
     def _wanted(self) -> pl.Expr:
         return pl.col("interval") == self.interval

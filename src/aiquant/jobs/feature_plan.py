@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 
 from aiquant import schemas
+from aiquant.calendars import Sessions
 from aiquant.lake import Lake, additions
 from aiquant.schemas import Table
 
@@ -23,21 +25,76 @@ _EVERYWHERE = pl.Schema({"symbol": pl.String, "since": pl.Date})
 
 @dataclass(frozen=True)
 class Part:
-    """Some symbols, and the first date whose rows have to be computed; None for all rows."""
+    """Some rows that are computed together.
+
+    Attributes
+    ----------
+    symbols
+        Whose rows.
+    since, until
+        From this date on, and before that one; None for no bound.
+    """
 
     symbols: tuple[str, ...]
     since: date | None = None
+    until: date | None = None
 
 
-def whole(extent: pl.DataFrame) -> list[Part]:
-    """All rows of all symbols, about :data:`READ_ROWS` bars a part.
+@dataclass(frozen=True)
+class Shape:
+    """How a plan is cut into parts.
 
-    Parameters
+    By symbols, where a row depends on its own symbol alone. Where symbols are compared, by stretches of time, each of
+    which reads all symbols and the look-back before it.
+
+    Attributes
     ----------
     extent
-        ``symbol`` (sorted) and ``bars``, the number of its bars.
+        ``symbol`` (sorted), ``bars`` (how many it has), ``date`` (of the first), ``last_date``.
+    sessions
+        Those of the bars.
+    lookback
+        Sessions that a row looks back.
+    compares
+        Whether symbols are compared.
     """
-    return list(_cut(extent, None))
+
+    extent: pl.DataFrame
+    sessions: Sessions
+    lookback: int
+    compares: bool
+
+    def whole(self) -> list[Part]:
+        """All rows of all symbols."""
+        return self._stretches(None) if self.compares else list(_cut(self.extent, None))
+
+    def touched(self, changed: pl.DataFrame) -> list[Part]:
+        """The rows that have to be computed again; ``changed`` is from :func:`touched`."""
+        if changed.is_empty():
+            return []
+        if self.compares:
+            return self._stretches(changed["since"].min())  # type: ignore[arg-type]
+        everywhere = changed.filter(pl.col("symbol").is_null())["since"].min()
+        rows = self.extent.select("symbol", "bars").join(changed.drop_nulls("symbol"), on="symbol", how="left")
+        rows = rows.with_columns(pl.min_horizontal("since", pl.lit(everywhere, pl.Date))).drop_nulls("since")
+        if rows["since"].n_unique() > _FEW_DATES:
+            rows = rows.with_columns(pl.col("since").min().over(pl.col("since").dt.year()))
+        found: list[Part] = []
+        for (since,), group in rows.sort("since", "symbol").group_by("since", maintain_order=True):
+            assert isinstance(since, date)
+            found.extend(_cut(group, since))
+        return found
+
+    def _stretches(self, since: date | None) -> list[Part]:
+        symbols = tuple(self.extent["symbol"].to_list())
+        dates = self.sessions.dates
+        begin = 0 if since is None else int(np.searchsorted(dates, np.datetime64(since, "D")))
+        a_session = max(1, int(self.extent["bars"].sum()) // max(1, len(dates)))
+        # Not shorter than the look-back: no bar is then read more than twice.
+        length = max(READ_ROWS // a_session, self.lookback, 1)
+        cuts = list(range(begin + length, len(dates) - length // 2, length))
+        days: list[date] = [dates[cut].item() for cut in cuts]
+        return [Part(symbols, a, b) for a, b in zip([since, *days], [*days, None], strict=True)]
 
 
 def touched(
@@ -94,32 +151,6 @@ def _dates(lake: Lake, table: Table, since: int, until: int, interval: str) -> p
     known = pl.min_horizontal("event_time", "known_from").min().dt.date() - timedelta(days=1)
     told = rows.select(pl.lit(None, pl.String).alias("symbol"), known.alias("since"))
     return told.drop_nulls("since").unique().collect(engine="streaming")
-
-
-def parts(changed: pl.DataFrame, extent: pl.DataFrame, compares: bool) -> list[Part]:
-    """The rows that have to be computed again.
-
-    Parameters
-    ----------
-    changed
-        From :func:`touched`.
-    extent
-        ``symbol`` (sorted) and ``bars``.
-    compares
-        Whether symbols are compared, so that a change of one touches all.
-    """
-    if changed.is_empty():
-        return []
-    everywhere = changed["since"].min() if compares else changed.filter(pl.col("symbol").is_null())["since"].min()
-    rows = extent.select("symbol", "bars").join(changed.drop_nulls("symbol"), on="symbol", how="left")
-    rows = rows.with_columns(pl.min_horizontal("since", pl.lit(everywhere, pl.Date))).drop_nulls("since")
-    if rows["since"].n_unique() > _FEW_DATES:
-        rows = rows.with_columns(pl.col("since").min().over(pl.col("since").dt.year()))
-    found: list[Part] = []
-    for (since,), group in rows.sort("since", "symbol").group_by("since", maintain_order=True):
-        assert isinstance(since, date)
-        found.extend(_cut(group, since))
-    return found
 
 
 def _cut(extent: pl.DataFrame, since: date | None) -> Iterator[Part]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from aiquant.jobs.feature_bars import Bars
-from aiquant.jobs.feature_plan import Part
+from aiquant.jobs.feature_plan import Part, Shape
 from aiquant.jobs.pipeline import Inputs, Pipeline
 from aiquant.schemas import FEATURES
 
@@ -32,6 +33,12 @@ class Rows:
     inputs: Inputs
     bars: Bars
 
+    @cached_property
+    def shape(self) -> Shape:
+        """How the bars are cut into parts."""
+        reach = self.pipeline.reach(self.inputs.sessions, self.bars.extent)
+        return Shape(self.bars.extent, self.inputs.sessions, reach.lookback, self.pipeline.feature_set.compares)
+
     @property
     def schema(self) -> pa.Schema:
         """Of the rows."""
@@ -43,7 +50,7 @@ class Rows:
         sessions, chosen = self.inputs.sessions, self.pipeline.feature_set
         first = self.bars.extent.select("symbol", "date", "event_time")
         reach = self.pipeline.reach(sessions, first, part.since)
-        bars = self.bars.read(part.symbols, reach.origin)
+        bars = self.bars.read(part.symbols, reach.origin, part.until)
         rows = max(1, VALUES // max(1, len(chosen.features)))
         for some in [bars] if chosen.compares else _split(bars, rows):
             yield self.pipeline.features(replace(self.inputs, bars=some), reach)

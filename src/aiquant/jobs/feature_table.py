@@ -104,11 +104,9 @@ class FeatureTable:
         """Its columns."""
         return self._derived.columns()
 
-    def read(self, symbols: tuple[str, ...] | None = None) -> pa.Table:
-        """Its rows as they were known at their own time, of all symbols or some, sorted by symbol and event_time."""
-        wanted = OWN_TIME
-        if symbols is not None:
-            wanted = wanted & _between(symbols) & pl.col("symbol").is_in(list(symbols))
+    def read(self, part: Part | None = None) -> pa.Table:
+        """Its rows as they were known at their own time, all or those of a part, sorted by symbol and event_time."""
+        wanted = OWN_TIME if part is None else OWN_TIME & _of(part)
         return self._lake.read(self.table, where=wanted, history=True)
 
     def rows(self) -> int:
@@ -154,15 +152,17 @@ class FeatureTable:
         symbols = tuple(pl.Series(computed["symbol"]).unique().to_list())
         if not symbols:
             return pl.DataFrame(computed)
-        wanted = OWN_TIME & _between(symbols) & pl.col("symbol").is_in(symbols) & (pl.col("event_time") <= last)
-        if part.since is not None:
-            wanted = wanted & (pl.col("date") >= part.since)
+        wanted = OWN_TIME & _of(Part(symbols, part.since, part.until)) & (pl.col("event_time") <= last)
         return pl.DataFrame(self._lake.read(self.table, computed.column_names, where=wanted, history=True))
 
 
-def _between(symbols: tuple[str, ...]) -> pl.Expr:
-    """So that files and row groups of other symbols are passed over."""
-    return pl.col("symbol").is_between(pl.lit(min(symbols)), pl.lit(max(symbols)))
+def _of(part: Part) -> pl.Expr:
+    """The rows of a part; the range of symbols besides, so that files and row groups of others are passed over."""
+    name, day = pl.col("symbol"), pl.col("date")
+    wanted = name.is_between(pl.lit(min(part.symbols)), pl.lit(max(part.symbols))) & name.is_in(list(part.symbols))
+    if part.since is not None:
+        wanted = wanted & (day >= part.since)
+    return wanted if part.until is None else wanted & (day < part.until)
 
 
 class _Spool:

@@ -98,8 +98,8 @@ def build(
     done = _bring_up(workspace, journal, work, full, out)
     if out is not None and done.whole is None:
         with tables.stream(out, work.rows.schema) as put:
-            for part in feature_plan.whole(work.bars.extent):
-                put(work.table.read(part.symbols))
+            for part in work.rows.shape.whole():
+                put(work.table.read(part))
     return done
 
 
@@ -214,8 +214,7 @@ def _bring_up(
 
 def _plan(workspace: Workspace, work: _Work, before: Origin | None, full: bool) -> tuple[list[Part], str | None]:
     """What has to be computed, and why it is all of it."""
-    extent = work.bars.extent
-    everything = feature_plan.whole(extent)
+    everything = work.rows.shape.whole()
     if full:
         return everything, "asked for"
     if before is None:
@@ -228,7 +227,7 @@ def _plan(workspace: Workspace, work: _Work, before: Origin | None, full: bool) 
     changed = feature_plan.touched(workspace.lake, before.versions, work.origin.versions, interval)
     if changed is None:
         return everything, "the lake's log does not tell what has changed since"
-    return feature_plan.parts(changed, extent, work.pipeline.feature_set.compares), None
+    return work.rows.shape.touched(changed), None
 
 
 def _rewrite(journal: Journal, work: _Work, parts: list[Part], out: Path | None, kept: list[pa.Table] | None) -> None:
@@ -265,8 +264,7 @@ def _progress(journal: Journal, rows: Rows, parts: list[Part]) -> Callable[[Part
 
 def _panel(journal: Journal, work: _Work, as_of: datetime, out: Path) -> Built:
     """All rows that could have been built at ``as_of``, to a file."""
-    extent = work.bars.extent
-    parts = feature_plan.whole(extent)
+    parts = work.rows.shape.whole()
     with journal.station("features") as station:
         of = _progress(journal, work.rows, parts)
         total = 0
@@ -283,7 +281,7 @@ def _panel(journal: Journal, work: _Work, as_of: datetime, out: Path) -> Built:
         version=chosen.version,
         rows=total,
         features=len(chosen.features),
-        symbols=len(extent),
+        symbols=len(work.bars.extent),
         new=total,
         recomputed=0,
         unchanged=0,
