@@ -1,4 +1,4 @@
-"""However bars, corrections and actions came in: a table that was brought up step by step is one that is built whole."""
+"""However bars, corrections and actions came in: a table that was brought up step by step is one built whole."""
 
 from __future__ import annotations
 
