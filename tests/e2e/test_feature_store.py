@@ -104,10 +104,11 @@ def test_a_store_that_is_down_is_told_at_once(aiquant: Aiquant, research: Path, 
     apart = Path(shutil.copytree(research, tmp_path / "w"))
     with (apart / "aiquant.toml").open("a") as settings:
         settings.write('\n[online]\nstore = "redis"\naddress = "127.0.0.1:9"\ntimeout_seconds = 1\n')
-    for verb in ("materialize", "get"):
-        done = aiquant("features", verb, "-w", apart, "--json")
-        assert done.code == 3 and done.json["error"]["kind"] == "Unreachable"
-        assert "Redis at 127.0.0.1:9" in done.json["error"]["problem"]
+    done = aiquant("features", "get", "-w", apart, "--json")
+    assert done.code == 3 and done.json["error"]["kind"] == "Unreachable"
+    assert "Redis at 127.0.0.1:9" in done.json["error"]["problem"]
+    seen = {finding["what"]: finding for finding in aiquant("doctor", "--json", cwd=apart).json["findings"]}
+    assert seen["online store"]["state"] == "wrong" and "127.0.0.1:9" in seen["online store"]["found"]
 
 
 @pytest.mark.slow

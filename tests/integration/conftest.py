@@ -44,6 +44,7 @@ def redis_module(scripts: Callable[[str], ModuleType]) -> ModuleType:
     """How a Redis server is started; where it is not installed tests are skipped, in CI that is a failure."""
     import shutil
 
+    pytest.importorskip("redis", reason="needs the extra feast")
     module = scripts("redis_server")
     if shutil.which("redis-server") is None:
         told = "no redis-server: apt-get install redis-server"

@@ -63,6 +63,7 @@ def test_values_come_back_to_the_bit_with_nulls_for_what_is_not_there(store: Onl
     assert read["up"].to_pylist()[:3] == [float("inf"), None, odd] and np.isnan(read["up"][3].as_py())
     assert read["age"].to_pylist()[:2] == [timedelta(hours=3), None]
     assert store.symbols(VIEW) == ["A", "B", "Ä/:"]
+    assert store.versions("pair") == [VIEW.version] and store.versions("pai") == []
     store.drop(VIEW)
     assert store.symbols(VIEW) == [] and store.read(VIEW, ["A"])["up"].to_pylist() == [None]
     assert store.read(VIEW, []).num_rows == 0

@@ -55,6 +55,9 @@ def materialize(
         typer.Option("--to", formats=_MOMENTS, help="Only rows to this time, as known then (UTC; a date: its end)."),
     ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Empty the online store of this set first.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove values of other versions of the set, which nobody serves any more.")
+    ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -63,12 +66,13 @@ def materialize(
 
     console = Console(as_json)
     opened = options.workspace(workspace)
-    done = job.materialize(opened, console.journal, name, _utc(start), _end(end), anew)
+    done = job.materialize(opened, console.journal, name, _utc(start), _end(end), anew, prune)
     newest = f", the newest of {done.newest:%Y-%m-%d %H:%M} UTC" if done.newest else ""
     console.answer(
         done,
         f"{done.rows:,} of {done.symbols:,} symbols of set {done.set} (version {done.version}) are new in {done.store}"
         f"{newest}.",
+        *([f"Removed values of version {', '.join(done.pruned)}."] if done.pruned else []),
     )
 
 

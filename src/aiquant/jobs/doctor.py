@@ -18,7 +18,10 @@ from aiquant.jobs.workspace import Workspace
 
 State = Literal["fine", "optional", "wrong"]
 
-EXTRAS = {"png": ("kaleido", "figures as PNG files")}
+EXTRAS = {
+    "png": ("kaleido", "figures as PNG files"),
+    "feast": ("feast", "Feast's registry of features, and Redis as online store"),
+}
 """Extra → its library, and what it is for."""
 
 PROGRAMS = {"chromium": "looks at the report in the tests", "git": "names the commit in manifests"}
@@ -137,7 +140,18 @@ def _workspace(workspace: Workspace) -> list[Finding]:
         )
     except AiquantError as error:
         found.append(Finding("lake", "wrong", error.problem, error.remedy))
-    return [*found, _tracking(workspace)]
+    return [*found, _online(workspace), _tracking(workspace)]
+
+
+def _online(workspace: Workspace) -> Finding:
+    from aiquant.features import online
+
+    told = workspace.settings.online
+    try:
+        online.open_store(told, workspace.root).versions("")
+    except AiquantError as error:
+        return Finding("online store", "wrong", error.problem, error.remedy)
+    return Finding("online store", "fine", f"redis at {told.address}" if told.store == "redis" else told.path)
 
 
 def _tracking(workspace: Workspace) -> Finding:

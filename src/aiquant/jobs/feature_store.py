@@ -41,6 +41,8 @@ class Materialized:
         Of these, the ones whose value in the store changed.
     newest
         The newest ``event_time`` (UTC) of them; None where there was no row.
+    pruned
+        Other versions of the set whose values were removed.
     """
 
     set: str
@@ -49,6 +51,7 @@ class Materialized:
     symbols: int
     rows: int
     newest: datetime | None
+    pruned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def materialize(
     start: datetime | None = None,
     end: datetime | None = None,
     anew: bool = False,
+    prune: bool = False,
 ) -> Materialized:
     """Bring the newest row of each symbol from the lake into the online store; what is there already stays.
 
@@ -142,6 +146,8 @@ def materialize(
         Only rows of this span (UTC, both ends count), as they were known at its end.
     anew
         Empty the store of this set first: the only way to put an older value in the place of a newer one.
+    prune
+        Remove the values of other versions of the set: nobody may serve them any more.
 
     Raises
     ------
@@ -159,11 +165,20 @@ def materialize(
         if anew:
             store.drop(view)
         written = store.write(view, rows)
+        outdated = [version for version in store.versions(view.name) if prune and version != view.version]
+        for version in outdated:
+            store.drop(online.View(view.name, version, ()))
         store.close()
         station.rows = written.rows
         station.note = f"of {rows.num_rows:,} symbols of set {feature_set.name}"
     return Materialized(
-        feature_set.name, feature_set.version, _place(workspace), rows.num_rows, written.rows, written.newest
+        set=view.name,
+        version=view.version,
+        store=_place(workspace),
+        symbols=rows.num_rows,
+        rows=written.rows,
+        newest=written.newest,
+        pruned=tuple(outdated),
     )
 
 

@@ -66,6 +66,17 @@ def test_a_span_that_ends_in_the_past_is_served_as_it_was_known_then(workspace: 
     assert (none.symbols, none.rows, none.newest) == (0, 0, None)
 
 
+def test_values_of_other_versions_stay_until_they_are_pruned(workspace: Workspace) -> None:
+    store = online.open_store(workspace.settings.online, workspace.root)
+    old = online.View("core", "0" * 16, tuple(NAMES))
+    rows = features(("A", T, T, 3)).to_arrow()
+    store.write(old, rows)
+    assert job.materialize(workspace, Journal()).pruned == ()
+    assert store.read(old, ["A"])[NAMES[0]].to_pylist() == [3.0]
+    assert job.materialize(workspace, Journal(), prune=True).pruned == ("0" * 16,)
+    assert store.versions("core") == [catalogue.get("core").version]
+
+
 def test_a_symbol_that_came_late_to_the_lake_is_served_too(workspace: Workspace) -> None:
     job.materialize(workspace, Journal())
     put(workspace, features(("A", T + DAY, T + DAY, 2), ("B", T, T + DAY, 5), ("C", T - DAY, T - DAY, 7)))

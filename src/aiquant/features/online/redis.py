@@ -93,6 +93,12 @@ class RedisStore(OnlineStore):
         with self._told(view):
             return sorted(name.decode() for name in self._client.hkeys(self._key(view)))
 
+    def versions(self, name: str) -> list[str]:
+        view = View(name, "", ())
+        with self._told(view):
+            keys = [key.decode() for key in self._client.scan_iter(match=f"{self._key(view)}*", count=1000)]
+        return sorted(key.removeprefix(self._key(view)) for key in keys)
+
     def drop(self, view: View) -> None:
         with self._told(view):
             self._client.delete(self._key(view))

@@ -81,6 +81,13 @@ class SqliteStore(OnlineStore):
             query = f"SELECT symbol {_OF_VIEW} ORDER BY symbol"
             return [row[0] for row in connection.execute(query, (self.project, view.name, view.version))]
 
+    def versions(self, name: str) -> list[str]:
+        if not self.path.exists():
+            return []
+        with self._told(), self._connection() as connection:
+            query = "SELECT DISTINCT version FROM aiquant_features WHERE project = ? AND view = ? ORDER BY version"
+            return [row[0] for row in connection.execute(query, (self.project, name))]
+
     def drop(self, view: View) -> None:
         if self.path.exists():
             with self._told(), self._connection() as connection:

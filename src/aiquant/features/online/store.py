@@ -110,6 +110,10 @@ class OnlineStore(ABC):
         """All symbols that the store has of a view, sorted."""
 
     @abstractmethod
+    def versions(self, name: str) -> list[str]:
+        """The versions of a set that the store has values of, sorted."""
+
+    @abstractmethod
     def drop(self, view: View) -> None:
         """Remove all values of a view."""
 
