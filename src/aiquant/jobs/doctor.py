@@ -148,7 +148,7 @@ def _online(workspace: Workspace) -> Finding:
 
     told = workspace.settings.online
     try:
-        online.open_store(told, workspace.root).versions("")
+        online.open_store(told, workspace.root).symbols(online.View("", "", ()))
     except AiquantError as error:
         return Finding("online store", "wrong", error.problem, error.remedy)
     return Finding("online store", "fine", f"redis at {told.address}" if told.store == "redis" else told.path)
