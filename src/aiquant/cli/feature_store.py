@@ -115,7 +115,7 @@ def frame(
     as_json: JsonOption = False,
 ) -> None:
     """Add features to rows of a file, as they were known at each row's time: never later ones, never restated ones."""
-    from aiquant.jobs import feature_store as job
+    from aiquant.jobs import training_frames as job
     from aiquant.settings.base import span
 
     console = Console(as_json)

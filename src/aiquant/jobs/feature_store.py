@@ -1,11 +1,10 @@
-"""Features for serving and training: Feast's registry, lake → online store, online values, training frames."""
+"""Features for serving: Feast's registry, lake → online store, online values with their ages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -13,7 +12,6 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import DataError, MissingError
-from aiquant.jobs import tables
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace
 
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
     from aiquant.features.feast_registry import Applied
     from aiquant.features.online import OnlineStore
 
-_ROW = ["symbol", "event_time", "known_from"]
+ROW = ["symbol", "event_time", "known_from"]
+"""What names a version of a row of features."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +68,6 @@ class Online:
     store: str
     ttl: str
     values: pa.Table
-
-
-@dataclass(frozen=True)
-class Framed:
-    """What a training frame became.
-
-    Attributes
-    ----------
-    rows
-        Entity rows.
-    matched
-        For each set the entity rows for which there was a value.
-    """
-
-    sets: tuple[str, ...]
-    rows: int
-    features: int
-    matched: dict[str, int]
-    out: Path
 
 
 def apply(workspace: Workspace, names: Sequence[str] = ()) -> Applied:
@@ -158,7 +138,7 @@ def materialize(
     """
     from aiquant.features import online
 
-    feature_set = _demand_features(workspace, name)
+    feature_set = demand_features(workspace, name)
     view, store = online.View.of(feature_set), _store(workspace)
     with journal.station("materialize") as station:
         rows = _newest(workspace, feature_set, start, end)
@@ -187,11 +167,11 @@ def _newest(workspace: Workspace, feature_set: FeatureSet, start: datetime | Non
     table = schemas.features_table(feature_set.name)
     where = None if start is None else pl.col("event_time") >= start
     scan = workspace.lake.scan(table, where=where, as_of=end, ordered=False, history=True)
-    times = scan.select(_ROW).collect(engine="streaming").sort(_ROW)
+    times = scan.select(ROW).collect(engine="streaming").sort(ROW)
     newest = times.unique("symbol", keep="last")
     first = pl.lit(newest["event_time"].min(), newest.schema["event_time"])
     names = [*schemas.FEATURES.schema.names, *(f.name for f in feature_set.features)]
-    rows = scan.filter(pl.col("event_time") >= first).join(newest.lazy(), on=_ROW, how="semi").select(names)
+    rows = scan.filter(pl.col("event_time") >= first).join(newest.lazy(), on=ROW, how="semi").select(names)
     return rows.collect(engine="streaming").to_arrow()
 
 
@@ -216,7 +196,7 @@ def get(
     """
     from aiquant.features import online
 
-    feature_set, settings = _set(workspace, name), workspace.settings.online
+    feature_set, settings = chosen(workspace, name), workspace.settings.online
     view, store = online.View.of(feature_set), _store(workspace)
     asked = store.symbols(view) if symbols is None else list(symbols)
     values = store.read(view, asked, features, now)
@@ -233,88 +213,8 @@ def get(
     return Online(view.name, view.version, _place(workspace), settings.ttl, values)
 
 
-def frame(
-    workspace: Workspace,
-    journal: Journal,
-    entities: Path,
-    names: Sequence[str],
-    out: Path,
-    ttl: timedelta | None = None,
-    full_names: bool = False,
-    times: bool = False,
-) -> Framed:
-    """Add features to the entity rows of a file, as they were known at each row's time: see :func:`training_frame`."""
-    tables.writer_of(out)
-    asked = tables.read(entities)
-    with journal.station("frame") as station:
-        joined = training_frame(workspace, asked, names, ttl, full_names=full_names, times=True)
-        sets = [_set(workspace, name) for name in names]
-        matched = {s.name: joined.height - joined[f"{s.name}__event_time"].null_count() for s in sets}
-        if not times:
-            joined = joined.drop(f"{s.name}__{column}" for s in sets for column in ("event_time", "known_from"))
-        tables.write(joined.to_arrow(compat_level=pl.CompatLevel.oldest()), out)
-        station.rows = joined.height
-    return Framed(tuple(matched), joined.height, sum(len(s.features) for s in sets), matched, out)
-
-
-def training_frame(
-    workspace: Workspace,
-    entities: pl.DataFrame,
-    names: Sequence[str],
-    ttl: timedelta | None = None,
-    *,
-    full_names: bool = False,
-    times: bool = False,
-) -> pl.DataFrame:
-    """Entity rows with the features that were known at their times.
-
-    Parameters
-    ----------
-    entities
-        ``symbol``, ``event_time`` (with time zone), and whatever else they bring.
-    names
-        Feature sets.
-    ttl
-        How old a value may be; None for any age.
-    full_names, times
-        As in :func:`aiquant.features.asof.join`.
-
-    Raises
-    ------
-    MissingError
-        When a set was not built yet.
-    DataError
-        When a set was built from another definition, or entity rows are not what they have to be.
-    UsageError
-        When two columns would have the same name.
-    """
-    from aiquant.features import asof
-
-    asof.demand_entities(entities)
-    sources = []
-    for name in names:
-        feature_set = _demand_features(workspace, name)
-        sources.append(asof.FeatureTable(feature_set.name, _history(workspace, feature_set, entities, ttl), ttl))
-    return asof.join(entities, sources, full_names=full_names, times=times)
-
-
-def _history(
-    workspace: Workspace, feature_set: FeatureSet, entities: pl.DataFrame, ttl: timedelta | None
-) -> pl.DataFrame:
-    """All versions of the rows that can count for some entity row."""
-    first: Any = entities["event_time"].min()
-    last: Any = entities["event_time"].max()
-    where = pl.col("symbol").is_in(entities["symbol"].cast(pl.String).unique().to_list())
-    if last is not None:
-        where &= pl.col("event_time") <= last
-        where = where if ttl is None else where & (pl.col("event_time") >= first - ttl)
-    columns = [*_ROW, *(f.name for f in feature_set.features)]
-    table = schemas.features_table(feature_set.name)
-    rows = workspace.lake.scan(table, columns, where=where, ordered=False, history=True)
-    return rows.collect(engine="streaming")
-
-
-def _set(workspace: Workspace, name: str | None) -> FeatureSet:
+def chosen(workspace: Workspace, name: str | None) -> FeatureSet:
+    """A feature set by its name, by default that of the settings."""
     from aiquant.features import catalogue
 
     return catalogue.get(name or workspace.settings.features.set)
@@ -331,12 +231,12 @@ def _place(workspace: Workspace) -> str:
     return f"redis at {told.address}" if told.store == "redis" else str(workspace.root / told.path)
 
 
-def _demand_features(workspace: Workspace, name: str | None) -> FeatureSet:
+def demand_features(workspace: Workspace, name: str | None) -> FeatureSet:
     """A set by its name, if what its table holds are the values of the set as it is defined now."""
     from aiquant.jobs import features
 
     name = name or workspace.settings.features.set
-    feature_set = _set(workspace, name)
+    feature_set = chosen(workspace, name)
     table = schemas.features_table(feature_set.name)
     there = workspace.lake.scan(table, ordered=False, history=True).collect_schema().names()
     missing = [feature.name for feature in feature_set.features if feature.name not in there]

@@ -13,7 +13,7 @@ from aiquant import schemas
 from aiquant.errors import DataError, MissingError
 from aiquant.features import catalogue, online
 from aiquant.jobs import feature_store as job
-from aiquant.jobs import tables
+from aiquant.jobs import tables, training_frames
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace, create
 from aiquant.lake.derived import Derived
@@ -97,7 +97,7 @@ def test_a_table_of_another_definition_is_refused(workspace: Workspace) -> None:
     with pytest.raises(DataError, match=f"lacks {NAMES[2]}.*aiquant features build --set core"):
         job.materialize(workspace, Journal())
     with pytest.raises(DataError, match="another definition"):
-        job.training_frame(workspace, pl.DataFrame({"symbol": ["A"], "event_time": [T]}), ["core"])
+        training_frames.training_frame(workspace, pl.DataFrame({"symbol": ["A"], "event_time": [T]}), ["core"])
 
 
 def test_a_table_that_says_it_was_made_in_another_way_is_refused(workspace: Workspace) -> None:
@@ -111,12 +111,12 @@ def test_a_table_that_says_it_was_made_in_another_way_is_refused(workspace: Work
 def test_a_frame_takes_what_was_known_and_reads_no_more_than_it_needs(workspace: Workspace) -> None:
     moments = [T + DAY, T + 3 * DAY, T - DAY]
     entities = pl.DataFrame({"symbol": ["A", "A", "B"], "event_time": moments, "label": [1, 2, 3]})
-    joined = job.training_frame(workspace, entities.with_columns(pl.col("event_time").cast(TIME)), ["core"])
+    joined = training_frames.training_frame(workspace, entities.with_columns(pl.col("event_time").cast(TIME)), ["core"])
     assert joined[NAMES[0]].to_list() == [2.0, 2.0, None] and joined["label"].to_list() == [1, 2, 3]
-    shorter = job.training_frame(workspace, entities, ["core"], timedelta(days=2))
+    shorter = training_frames.training_frame(workspace, entities, ["core"], timedelta(days=2))
     assert shorter[NAMES[0]].to_list() == [2.0, 2.0, None]
     empty = entities.clear()
-    assert job.training_frame(workspace, empty, ["core"]).height == 0
+    assert training_frames.training_frame(workspace, empty, ["core"]).height == 0
 
 
 def test_files_of_entity_rows(tmp_path: Path) -> None:
