@@ -42,7 +42,7 @@ lint: install        ## flake8, black, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install       ## the benchmarks, ours beside the peers'
+bench: $(TESTED)     ## the benchmarks, ours beside the peers'
 	$(BIN)/python -m benchmarks.run
 
 minio:               ## build the object store of the S3 tests, once (Go; minutes)

@@ -75,9 +75,7 @@ def feast_join(folder: Path, rows: pl.DataFrame, entities: pl.DataFrame, ttl: ti
     )
     store = feast.FeatureStore(config=config)
     symbol = feast.Entity(name="symbol", join_keys=["symbol"], value_type=feast.ValueType.STRING)
-    source = feast.FileSource(
-        path=str(path), timestamp_field="event_time", created_timestamp_column="known_from", file_format=None
-    )
+    source = feast.FileSource(path=str(path), timestamp_field="event_time", created_timestamp_column="known_from")
     names = features_of(rows)
     fields = [feast.Field(name=name, dtype=feast.types.Float32) for name in names]
     store.apply(
