@@ -29,6 +29,7 @@ def build(
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
         ),
     ] = None,
+    engine: Annotated[str, typer.Option(help="Where to compute: local, or spark (settings: section spark).")] = "local",
     out: Annotated[Path | None, typer.Option(help="Write to this file besides (.parquet, .csv, .arrow).")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -39,7 +40,7 @@ def build(
     console = Console(as_json)
     opened = options.workspace(workspace, None, features__set=name, features__qlib_compat=qlib_compat)
     moment = None if as_of is None else as_of.replace(tzinfo=UTC)
-    done = job.build(opened, console.journal, out, full, moment)
+    done = job.build(opened, console.journal, out, full, moment, engine)
     places = [f"table features_{done.set}"] * (moment is None) + [str(done.out)] * (done.out is not None)
     counts = "" if done.whole else f" {done.new:,} new, {done.recomputed:,} recomputed, {done.unchanged:,} unchanged."
     console.answer(

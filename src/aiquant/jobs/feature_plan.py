@@ -57,16 +57,19 @@ class Shape:
         Sessions that a row looks back.
     compares
         Whether symbols are compared.
+    most
+        Bars of a part, about; default: :data:`READ_ROWS`.
     """
 
     extent: pl.DataFrame
     sessions: Sessions
     lookback: int
     compares: bool
+    most: int | None = None
 
     def whole(self) -> list[Part]:
         """All rows of all symbols."""
-        return self._stretches(None) if self.compares else list(_cut(self.extent, None))
+        return self._stretches(None) if self.compares else list(self._cut(self.extent, None))
 
     def touched(self, changed: pl.DataFrame) -> list[Part]:
         """The rows that have to be computed again; ``changed`` is from :func:`touched`."""
@@ -82,8 +85,20 @@ class Shape:
         found: list[Part] = []
         for (since,), group in rows.sort("since", "symbol").group_by("since", maintain_order=True):
             assert isinstance(since, date)
-            found.extend(_cut(group, since))
+            found.extend(self._cut(group, since))
         return found
+
+    def _cut(self, extent: pl.DataFrame, since: date | None) -> Iterator[Part]:
+        symbols: list[str] = []
+        held = 0
+        for symbol, bars in extent.select("symbol", "bars").iter_rows():
+            if symbols and held + bars > (self.most or READ_ROWS):
+                yield Part(tuple(symbols), since)
+                symbols, held = [], 0
+            symbols.append(symbol)
+            held += bars
+        if symbols:
+            yield Part(tuple(symbols), since)
 
     def _stretches(self, since: date | None) -> list[Part]:
         symbols = tuple(self.extent["symbol"].to_list())
@@ -91,7 +106,7 @@ class Shape:
         begin = 0 if since is None else int(np.searchsorted(dates, np.datetime64(since, "D")))
         a_session = max(1, int(self.extent["bars"].sum()) // max(1, len(dates)))
         # Not shorter than the look-back: no bar is then read more than twice.
-        length = max(READ_ROWS // a_session, self.lookback, 1)
+        length = max((self.most or READ_ROWS) // a_session, self.lookback, 1)
         cuts = list(range(begin + length, len(dates) - length // 2, length))
         days: list[date] = [dates[cut].item() for cut in cuts]
         return [Part(symbols, a, b) for a, b in zip([since, *days], [*days, None], strict=True)]
@@ -151,19 +166,6 @@ def _dates(lake: Lake, table: Table, since: int, until: int, interval: str) -> p
     known = pl.min_horizontal("event_time", "known_from").min().dt.date() - timedelta(days=1)
     told = rows.select(pl.lit(None, pl.String).alias("symbol"), known.alias("since"))
     return told.drop_nulls("since").unique().collect(engine="streaming")
-
-
-def _cut(extent: pl.DataFrame, since: date | None) -> Iterator[Part]:
-    symbols: list[str] = []
-    held = 0
-    for symbol, bars in extent.select("symbol", "bars").iter_rows():
-        if symbols and held + bars > READ_ROWS:
-            yield Part(tuple(symbols), since)
-            symbols, held = [], 0
-        symbols.append(symbol)
-        held += bars
-    if symbols:
-        yield Part(tuple(symbols), since)
 
 
 def condition(found: list[Part], everyone: int, last: str) -> str:

@@ -27,17 +27,21 @@ class Rows:
     ----------
     inputs
         All that a computation reads besides the bars.
+    most
+        Bars of a part of the plan, about.
     """
 
     pipeline: Pipeline
     inputs: Inputs
     bars: Bars
+    most: int | None = None
 
     @cached_property
     def shape(self) -> Shape:
         """How the bars are cut into parts."""
         reach = self.pipeline.reach(self.inputs.sessions, self.bars.extent)
-        return Shape(self.bars.extent, self.inputs.sessions, reach.lookback, self.pipeline.feature_set.compares)
+        compares = self.pipeline.feature_set.compares
+        return Shape(self.bars.extent, self.inputs.sessions, reach.lookback, compares, self.most)
 
     @property
     def schema(self) -> pa.Schema:

@@ -118,6 +118,16 @@ class FeatureTable:
         """Put ``rows`` in the place of all that is there; the Delta version."""
         return self._derived.write(schema, rows, origin.numbers())
 
+    def rewrite_by(self, write: Callable[[str], None], origin: Origin) -> int:
+        """As :meth:`rewrite`, by an engine that commits by itself; ``write`` is told where the table lies.
+
+        Until the last remark the table tells no origin, so that a build that died is built whole by the next one.
+        """
+        if self.version is not None:
+            self._derived.remark({"recipe": _NONE})
+        write(str(self._lake.place(self.table)))
+        return self._derived.remark(origin.numbers())
+
     def mend(
         self,
         schema: pa.Schema,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
@@ -21,6 +22,11 @@ from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, around, versions_of
 from aiquant.jobs.workspace import Workspace
 from aiquant.schemas import UNIVERSE
+
+if TYPE_CHECKING:
+    from aiquant.jobs.feature_spark import SparkRows
+
+ENGINES = ("local", "spark")
 
 SOURCES = ("features", "calendars.py", "jobs/pipeline.py", "jobs/vintages.py")
 """The code that decides what a feature's value is."""
@@ -69,6 +75,7 @@ def build(
     out: Path | None = None,
     full: bool = False,
     as_of: datetime | None = None,
+    engine: str = "local",
 ) -> Built:
     """Bring the table of the feature set that the settings name up to the bars of the lake.
 
@@ -78,6 +85,8 @@ def build(
         File to which all rows are written besides.
     full
         Build all rows, whatever is there.
+    engine
+        ``spark`` computes on Spark (extra ``spark``), the same values.
     as_of
         Build a panel of what could be known then (UTC) instead, to ``out``; the table stays as it is.
 
@@ -86,21 +95,33 @@ def build(
     MissingError
         When there are no bars.
     UsageError
-        When ``as_of`` comes without ``out``.
+        When ``as_of`` comes without ``out``, or with Spark, or no engine has that name.
     """
+    if engine not in ENGINES:
+        raise UsageError(f"no engine is named {engine!r}", "choose local or spark")
     if out is not None:
         tables.writer_of(out)
     if as_of is not None:
         if out is None:
             raise UsageError("a panel as of a time is written to a file, not into the table", "name one with --out")
+        if engine != "local":
+            raise UsageError("a panel as of a time is computed here, not by Spark", "leave --engine out")
         return _panel(journal, _open(workspace, as_of), as_of, out)
-    work = _open(workspace, None)
+    work = _open(workspace, None, engine)
     done = _bring_up(workspace, journal, work, full, out)
-    if out is not None and done.whole is None:
+    if out is not None and (done.whole is None or work.by_spark):
         with tables.stream(out, work.rows.schema) as put:
             for part in work.rows.shape.whole():
                 put(work.table.read(part))
     return done
+
+
+def by_spark(workspace: Workspace) -> pa.Table:
+    """All rows of the feature set that the settings name, computed by Spark and written nowhere; sorted by key."""
+    work = _open(workspace, None, "spark")
+    assert work.by_spark is not None
+    rows = pa.concat_tables(table for part in work.rows.shape.whole() for table in work.by_spark.of(part))
+    return rows.sort_by([("symbol", "ascending"), ("event_time", "ascending")])
 
 
 def current(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: Inputs) -> pa.Table:
@@ -142,19 +163,26 @@ class _Work:
         self.inputs = inputs
         self.bars = bars
         self.rows = Rows(pipeline, inputs, bars)
+        self.by_spark: SparkRows | None = None
         self.table = FeatureTable(workspace.lake, pipeline.feature_set.name)
         read = {name: version for name, version in inputs.versions.items() if name != UNIVERSE.name}
         self.origin = origin_of(workspace.lake, _recipe(pipeline), read)
 
 
-def _open(workspace: Workspace, as_of: datetime | None) -> _Work:
+def _open(workspace: Workspace, as_of: datetime | None, engine: str = "local") -> _Work:
     settings = workspace.settings
     pipeline = Pipeline(settings)
     pipeline.check()
     asked = versions_of(workspace.lake)
     bars = LakeBars(workspace.lake, settings.data.interval, settings.data.calendar, asked["bars"], as_of)
     inputs = around(workspace.lake, settings, asked, bars.sessions)
-    return _Work(workspace, pipeline, inputs if as_of is None else inputs.beside_known_at(as_of), bars)
+    work = _Work(workspace, pipeline, inputs if as_of is None else inputs.beside_known_at(as_of), bars)
+    if engine == "spark":
+        from aiquant.jobs.feature_spark import SparkRows
+
+        work.rows = replace(work.rows, most=settings.spark.bars_per_task)
+        work.by_spark = SparkRows(work.rows, bars)
+    return work
 
 
 def _recipe(pipeline: Pipeline) -> int:
@@ -188,7 +216,7 @@ def _bring_up(
         elif before == work.origin:
             changes, total = Changes(0, 0), work.table.rows()
         else:
-            of = _progress(journal, work.rows, parts)
+            of = _progress(journal, work.by_spark or work.rows, parts)
             changes = work.table.mend(work.rows.schema, of, parts, work.origin, work.bars.extent, workspace.state)
             total = work.table.rows()
         chosen = work.pipeline.feature_set
@@ -231,6 +259,10 @@ def _plan(workspace: Workspace, work: _Work, before: Origin | None, full: bool) 
 
 
 def _rewrite(journal: Journal, work: _Work, parts: list[Part], out: Path | None, kept: list[pa.Table] | None) -> None:
+    if (by_spark := work.by_spark) is not None:
+        work.table.rewrite_by(lambda place: by_spark.write(parts, place), work.origin)
+        return
+
     def rows() -> Iterator[pa.Table]:
         if kept is not None:
             kept.clear()
@@ -247,7 +279,7 @@ def _rewrite(journal: Journal, work: _Work, parts: list[Part], out: Path | None,
     work.table.rewrite(work.rows.schema, rows, work.origin)
 
 
-def _progress(journal: Journal, rows: Rows, parts: list[Part]) -> Callable[[Part], Iterator[pa.Table]]:
+def _progress(journal: Journal, rows: Rows | SparkRows, parts: list[Part]) -> Callable[[Part], Iterator[pa.Table]]:
     """``rows.of``, telling how many symbols are done."""
     advance = journal.progress("features")
     done, total = 0, sum(len(part.symbols) for part in parts)

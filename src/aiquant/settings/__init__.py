@@ -48,6 +48,7 @@ from aiquant.settings.research import (
     TuningSettings,
     XGBoostSettings,
 )
+from aiquant.settings.spark import SparkSettings
 from aiquant.settings.stream import StreamSettings
 from aiquant.settings.trading import BacktestSettings, PortfolioSettings
 from aiquant.settings.vendors import NewsApiSettings, PolygonSettings, SimulatorSettings, XSettings
@@ -77,6 +78,7 @@ __all__ = [
     "SECRETS_DIR_VARIABLE",
     "Settings",
     "SimulatorSettings",
+    "SparkSettings",
     "StreamSettings",
     "TUNED_NAME",
     "TrackingSettings",
@@ -96,7 +98,8 @@ DEFAULT_SECRETS_DIR = "/run/secrets/aiquant"
 
 
 _NEVER_COUNTS = (
-    "name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream", "live", "online", "tuning"
+    "name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream", "live", "online", "spark",
+    "tuning",
 )  # fmt: skip
 
 
@@ -117,6 +120,7 @@ class Settings(BaseSettings):
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
     online: OnlineSettings = OnlineSettings()
+    spark: SparkSettings = SparkSettings()
     labels: LabelSettings = LabelSettings()
     learning: LearningSettings = LearningSettings()
     xgboost: XGBoostSettings = XGBoostSettings()
