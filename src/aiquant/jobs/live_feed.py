@@ -84,7 +84,7 @@ class Feed:
         self._checkpoint = checkpoint
         self._recent: deque[frozenset[str]] = deque(maxlen=settings.expect_slots)
         self._newest = 0
-        self._late: dict[str, int] = {}
+        self._late: dict[str, tuple[int, int]] = {}
         self._letters: list[pa.Table] = []
         self._actions: pa.Table | None = None
         self._live = self._fresh()
@@ -136,7 +136,7 @@ class Feed:
         good, bad = placed(rows, self._history.axis)
         behind = good.filter(pl.col(SLOT) <= self._live.slot)
         for symbol, slot in behind.select("symbol", SLOT).iter_rows():
-            self._late[symbol] = min(slot, self._late.get(symbol, slot))
+            self._touch(symbol, slot, slot)
         self._hold(good.filter(pl.col(SLOT) > self._live.slot))
         self.taken = version
         letters, self._letters = pa.concat_tables([*self._letters, bad]), []
@@ -148,7 +148,8 @@ class Feed:
         day = self._live.use_actions(actions)
         if day is not None:
             first = self._history.first_of(day)
-            self._late = {symbol: min(first, self._late.get(symbol, first)) for symbol in self._live.symbols}
+            for symbol in self._live.symbols:
+                self._touch(symbol, first, self._live.slot)
 
     def step(self, settled: bool, final: bool = False) -> pa.Table:
         """Rows of the slots that are complete, and rows that late bars change.
@@ -184,9 +185,9 @@ class Feed:
 
     def _again(self) -> pa.Table:
         """Everything that late bars touch: from their slot on, and as far as the set looks back, known from now."""
-        before, first = self._live.first, min(self._late.values())
+        before, first = self._live.first, min(slot for slot, _ in self._late.values())
         # A bar before a symbol's first one moves the beginning of its history: its head is judged anew.
-        reach = max(max(slot, before.get(symbol, slot)) for symbol, slot in self._late.items())
+        reach = max(max(slot, before.get(symbol, slot)) for symbol, (_, slot) in self._late.items())
         last = min(self._live.slot, reach + self._live.lookback)
         live = self._before(first)
         parts = [live.push(as_bars(bars)) for bars in self._history.bars(first, last)]
@@ -200,6 +201,11 @@ class Feed:
         moment = pa.array([datetime.now(UTC)] * rows.num_rows, schemas.TIME)
         at = rows.schema.get_field_index("known_from")
         return rows.set_column(at, rows.schema.field(at), moment)
+
+    def _touch(self, symbol: str, first: int, last: int) -> None:
+        """Note that bars of a symbol from one slot to another are not what was computed with."""
+        known = self._late.get(symbol, (first, last))
+        self._late[symbol] = min(first, known[0]), max(last, known[1])
 
     def _hold(self, bars: pl.DataFrame) -> None:
         self.waiting.add(bars, time.monotonic())

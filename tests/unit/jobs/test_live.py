@@ -113,16 +113,28 @@ def test_a_first_bar_that_comes_late_moves_the_beginning_of_a_history(space: Wor
     check(space)
 
 
-class Killed(BaseException):
-    """Stands for kill -9: nothing of the process runs any more."""
-
-
 SMALL = """
 [features.momentum]
 formula = "CSRank($close / Ref($close, 7))"
 [features.spread]
 formula = "Std($close, 5) / Mean(CSZScore($volume), 4)"
 """
+
+
+def test_late_bars_that_span_more_than_the_look_back(space: Workspace, market: pl.DataFrame) -> None:
+    """A partition that another process still held: half of the symbols come after the others, many slots of them."""
+    small = space.root / "small.toml"
+    small.write_text(SMALL)
+    held = pl.col("symbol").is_in(["S001", "S003"]) & (DATE >= date(2019, 2, 1))
+    store(space, market.filter(~held))
+    follow(space, str(small))
+    store(space, market.filter(held))
+    follow(space, str(small))
+    check(space, str(small))
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of the process runs any more."""
 
 
 @pytest.mark.parametrize("seed", range(3))

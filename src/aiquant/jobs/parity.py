@@ -1,0 +1,239 @@
+"""``check parity``: batch, bar by bar, the stream's table and the online store must say the same float32 values.
+
+The rows of some days are computed by the engine of research once more and compared with every other way in which the
+same features are made or kept. What a way does not have at all (no table, no value online) is not compared, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from aiquant import schemas
+from aiquant.errors import MissingError
+from aiquant.features import engine
+from aiquant.features.grid import History as Before
+from aiquant.jobs import vintages
+from aiquant.jobs.comparing import compare
+from aiquant.jobs.journal import Journal
+from aiquant.jobs.live_history import SLOT, History, as_bars, axis
+from aiquant.jobs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from aiquant.features.catalogue import FeatureSet
+
+BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way compared with batch.
+
+    Attributes
+    ----------
+    way
+        ``bar by bar``, ``lake`` (the set's table), ``online`` or ``spark``.
+    rows, values
+        That were compared; None where the way has nothing of these days.
+    differing
+        Values that are not the same; a row that one side alone has counts once.
+    first
+        The first difference, or why there is nothing to compare.
+    """
+
+    set: str
+    way: str
+    rows: int | None
+    values: int
+    differing: int
+    first: str | None = None
+
+
+@dataclass
+class Parity:
+    """What the check found."""
+
+    first: date
+    last: date
+    ways: list[Way] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differed."""
+        return not any(way.differing for way in self.ways)
+
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        values = sum(way.values for way in self.ways)
+        if self.passed:
+            return f"Parity: {values:,} values of {self.first} to {self.last} are the same in every way."
+        bad = [f"{way.set} {way.way}" for way in self.ways if way.differing]
+        return f"No parity: {sum(w.differing for w in self.ways):,} of {values:,} values differ ({', '.join(bad)})."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        told = {"passed": self.passed, "sentence": self.sentence(), "first": str(self.first), "last": str(self.last)}
+        return {**told, "ways": [asdict(way) for way in self.ways]}
+
+
+def check(
+    workspace: Workspace,
+    journal: Journal,
+    names: Sequence[str] = (),
+    day: date | None = None,
+    days: int = 1,
+    spark: bool = False,
+) -> Parity:
+    """Compare all ways on some days.
+
+    Parameters
+    ----------
+    names
+        Feature sets; ``all`` stands for every set of the catalogue; default: the one of the settings.
+    day
+        The day; default: the last ones with bars.
+    days
+        How many days, the last of them ``day``.
+    spark
+        Whether to compute with Spark as well.
+
+    Raises
+    ------
+    MissingError
+        When there are no bars of these days.
+    """
+    from aiquant.features import catalogue
+
+    told = catalogue.names() if list(names) == ["all"] else list(names) or [workspace.settings.features.set]
+    history = History(workspace.lake, axis(workspace.settings))
+    dates = history.days(0)
+    if day is not None:
+        dates = [d for d in dates if d <= day] if day in dates else []
+    if not dates:
+        raise MissingError(
+            f"the lake holds no bar of interval {workspace.settings.data.interval}" + (f" on {day}" if day else ""),
+            "see what is there with: aiquant lake ls",
+        )
+    parity = Parity(dates[-days:][0], dates[-1])
+    with journal.station("check parity") as station:
+        for done, name in enumerate(told):
+            journal.progress(station.name)(done, len(told))
+            one = _Days(workspace, history, catalogue.get(name), parity.first, parity.last)
+            parity.ways.extend(one.ways(spark))
+        station.rows = sum(way.values for way in parity.ways)
+        station.note = "passed" if parity.passed else "DIFFERS"
+    return parity
+
+
+class _Days:
+    """One set on these days: the bars that it looks back at, and what batch makes of them."""
+
+    def __init__(self, workspace: Workspace, history: History, chosen: FeatureSet, first: date, last: date) -> None:
+        self.workspace, self.history, self.chosen = workspace, history, chosen
+        self.first, self.last = first, last
+        self.names = [feature.name for feature in chosen.features]
+        self.compat = workspace.settings.features.qlib_compat
+        self.begin = history.first_of(first)
+        self.end = history.first_of(last) + history.axis.per_session - 1
+        lake = workspace.lake
+        has_actions = lake.version(schemas.CORPORATE_ACTIONS) is not None
+        self.actions = lake.read(schemas.CORPORATE_ACTIONS, history=True) if has_actions else None
+        start = max(0, self.begin - chosen.slots(history.axis.per_session))
+        parts = list(history.bars(start, self.end))
+        self.bars = pl.concat(parts)
+        self.whole = self._batch(as_bars(self.bars))
+
+    def ways(self, spark: bool) -> Iterator[Way]:
+        """Each way beside batch."""
+        yield self._beside("bar by bar", self.whole, self._bar_by_bar())
+        yield self._lake()
+        yield self._online()
+        if spark:
+            yield self._beside("spark", self.whole, self._spark())
+
+    def _beside(self, way: str, expected: pl.DataFrame, got: pl.DataFrame) -> Way:
+        found = compare(expected, got, self.names, (BATCH, way))
+        return Way(self.chosen.name, way, found.rows, found.values, found.differing, found.first)
+
+    def _batch(self, bars: pa.Table) -> pl.DataFrame:
+        first = self.bars["date"].min()
+        assert isinstance(first, date)
+        begun = self.workspace.lake.scan(
+            schemas.BARS,
+            ["symbol", "date", "event_time"],
+            pl.col("interval") == self.history.axis.interval,
+            ordered=False,
+            history=True,
+        )
+        before = Before(first, begun.sort("event_time").group_by("symbol").first().collect())
+        made = engine.compute(
+            self.chosen, bars, self.history.axis.sessions, self.actions, self.compat, since=self.first, history=before
+        )
+        return pl.DataFrame(pl.from_arrow(made)).filter(pl.col("date") <= self.last)
+
+    def _bar_by_bar(self) -> pl.DataFrame:
+        live = self.history.before(self.begin, self.chosen, self.actions, self.compat)
+        wanted = self.bars.filter(pl.col(SLOT) >= self.begin)
+        rows = [live.push(as_bars(part)) for part in wanted.partition_by(SLOT, maintain_order=True)]
+        return pl.DataFrame(pl.from_arrow(pa.concat_tables(rows)))
+
+    def _lake(self) -> Way:
+        """The newest version of each row of the table, with the bars that were known when it was computed."""
+        table, lake = schemas.features_table(self.chosen.name), self.workspace.lake
+        if lake.version(table) is None:
+            return Way(self.chosen.name, "lake", None, 0, 0, "there is no such table")
+        rows = lake.read(table, where=pl.col("date").is_between(self.first, self.last))
+        got = pl.DataFrame(pl.from_arrow(rows))
+        if got.is_empty():
+            return Way(self.chosen.name, "lake", None, 0, 0, "the table has no row of these days")
+        if missing := [name for name in self.names if name not in got.columns]:
+            return Way(self.chosen.name, "lake", got.height, 0, 1, f"the table has no {', '.join(missing)}")
+        expected = self.whole
+        own = got.filter(pl.col("known_from") == pl.col("event_time")).select("symbol", "event_time")
+        if own.height and (then := self._as_of_then()) is not None:
+            key = ["symbol", "event_time"]
+            expected = pl.concat([then.join(own, on=key, how="semi"), self.whole.join(own, on=key, how="anti")])
+        return self._beside("lake", expected, got)
+
+    def _as_of_then(self) -> pl.DataFrame | None:
+        """Rows as they were known at their own time; None where no bar was ever corrected."""
+        first = self.bars["date"].min()
+        where = (pl.col("interval") == self.history.axis.interval) & pl.col("date").is_between(first, self.last)
+        versions = self.workspace.lake.read(schemas.BARS, where=where, history=True)
+        kept = pl.DataFrame(pl.from_arrow(versions)).join(self.bars, on=list(schemas.BARS.key), how="semi")
+        if not kept.select(schemas.BARS.key).is_duplicated().any():
+            return None
+        compute: Callable[[pa.Table], pa.Table] = lambda bars: self._batch(bars).to_arrow()  # noqa: E731
+        made = vintages.point_in_time(
+            kept.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(versions.schema),
+            compute,
+            clock="event_time",
+            sessions=self.history.axis.sessions,
+            lookback=len(self.bars["date"].unique()),
+        )
+        return pl.DataFrame(pl.from_arrow(made))
+
+    def _online(self) -> Way:
+        """What the store holds of these days: the newest row of a symbol."""
+        from aiquant.features.online import View, open_store
+
+        symbols = self.whole["symbol"].unique().sort().to_list()
+        store = open_store(self.workspace.settings.online, self.workspace.root)
+        try:
+            got = pl.DataFrame(pl.from_arrow(store.read(View.of(self.chosen), symbols)))
+        finally:
+            store.close()
+        got = got.filter(pl.col("event_time").is_not_null())
+        got = got.join(self.whole.select("symbol", "event_time"), on=["symbol", "event_time"], how="semi")
+        if got.is_empty():
+            return Way(self.chosen.name, "online", None, 0, 0, "the store has no row of these days")
+        newest = self.whole.sort("event_time").unique("symbol", keep="last")
+        return self._beside("online", newest.join(got.select("symbol"), on="symbol", how="semi"), got)
+
+    def _spark(self) -> pl.DataFrame:
+        raise NotImplementedError
