@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -38,6 +39,34 @@ def leakage(
         verdict.to_dict(),
         table(["cut at", "compared", "values", "differing", "example"], rows),
         verdict.sentence(),
+    )
+    if not verdict.passed:
+        raise typer.Exit(CheckFailed.exit_code)
+
+
+@app.command(epilog="Example: aiquant check parity --set all --days 5")
+def parity(
+    name: Annotated[
+        str | None, typer.Option("--set", help="Feature set, or all; default: the setting features.set.")
+    ] = None,
+    day: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="The last day looked at.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="How many days with bars.")] = 1,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute days again in batch and bar by bar, and demand what stream and online store said, to the last bit."""
+    from aiquant.jobs import parity as job
+
+    console = Console(as_json)
+    opened = options.workspace(workspace, None)
+    verdict = job.check(opened, console.journal, [name] if name else [], None if day is None else day.date(), days)
+    rows = [
+        (w.set, w.way, "–" if w.rows is None else w.rows, w.values, w.differing, w.first or "") for w in verdict.ways
+    ]
+    console.answer(
+        verdict.to_dict(), table(["set", "way", "rows", "values", "differing", ""], rows), verdict.sentence()
     )
     if not verdict.passed:
         raise typer.Exit(CheckFailed.exit_code)

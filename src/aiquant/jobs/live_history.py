@@ -100,7 +100,7 @@ class History:
         polars.DataFrame
             As :func:`placed`; bars without a slot are left out.
         """
-        days = self._days(first, last)
+        days = self.days(first, last)
         step = max(1, _TOGETHER // int(np.diff(self.axis.first).max(initial=1)))
         for at in range(0, len(days), step):
             part = days[at : at + step]
@@ -113,10 +113,23 @@ class History:
             if good.height:
                 yield good
 
+    def begun(self) -> pl.DataFrame:
+        """``symbol``, ``date``, ``event_time`` of the first bar of each symbol that has a slot."""
+        rows = self.lake.scan(schemas.BARS, ["symbol", "date", "event_time"], self._own(), ordered=False, history=True)
+        sessions = self.axis.sessions
+        days = pl.DataFrame({"date": sessions.dates, "open": sessions.opens, "close": sessions.closes}).with_columns(
+            pl.col("open", "close").dt.replace_time_zone("UTC")
+        )
+        rows = rows.join(days.lazy(), on="date")
+        if not self.axis.daily:
+            end = pl.col("close") + (timedelta(microseconds=sessions.after_close) or timedelta(hours=1))
+            rows = rows.filter((pl.col("event_time") > pl.col("open")) & (pl.col("event_time") <= end))
+        first = rows.group_by("symbol").agg(pl.col("date", "event_time").sort_by("event_time").first())
+        return first.sort("symbol").collect()
+
     def first(self) -> dict[str, int]:
         """Slot of the first bar of each symbol."""
-        rows = self.lake.scan(schemas.BARS, ["symbol", "date", "event_time"], self._own(), ordered=False, history=True)
-        found = rows.sort("event_time").group_by("symbol").first().collect()
+        found = self.begun()
         moment = found["event_time"].dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
         slots = self.axis.place(found["date"].to_numpy(), moment.astype("datetime64[us]"))
         return {symbol: int(slot) for symbol, slot in zip(found["symbol"], slots, strict=True) if slot >= 0}
@@ -142,7 +155,7 @@ class History:
     def _own(self) -> pl.Expr:
         return pl.col("interval") == self.axis.interval
 
-    def _days(self, first: int, last: int | None) -> list[date]:
+    def days(self, first: int, last: int | None = None) -> list[date]:
         """Dates of sessions with bars that hold these slots."""
         sessions = np.searchsorted(self.axis.first, [first, len(self) - 1 if last is None else last], side="right") - 1
         dates: NDArray[np.datetime64] = self.axis.sessions.dates[max(0, sessions[0]) : sessions[1] + 1]

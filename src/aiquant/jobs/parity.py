@@ -6,9 +6,10 @@ same features are made or kept. What a way does not have at all (no table, no va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -17,11 +18,11 @@ import pyarrow as pa
 from aiquant import schemas
 from aiquant.errors import MissingError
 from aiquant.features import engine
-from aiquant.features.grid import History as Before
 from aiquant.jobs import vintages
-from aiquant.jobs.comparing import compare
+from aiquant.jobs.comparing import KEY, compare
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.live_history import SLOT, History, as_bars, axis
+from aiquant.jobs.vintages import Reach
 from aiquant.jobs.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Way:
     Attributes
     ----------
     way
-        ``bar by bar``, ``lake`` (the set's table), ``online`` or ``spark``.
+        ``bar by bar``, ``lake`` (the set's table) or ``online``.
     rows, values
         That were compared; None where the way has nothing of these days.
     differing
@@ -87,7 +88,6 @@ def check(
     names: Sequence[str] = (),
     day: date | None = None,
     days: int = 1,
-    spark: bool = False,
 ) -> Parity:
     """Compare all ways on some days.
 
@@ -99,8 +99,6 @@ def check(
         The day; default: the last ones with bars.
     days
         How many days, the last of them ``day``.
-    spark
-        Whether to compute with Spark as well.
 
     Raises
     ------
@@ -124,7 +122,7 @@ def check(
         for done, name in enumerate(told):
             journal.progress(station.name)(done, len(told))
             one = _Days(workspace, history, catalogue.get(name), parity.first, parity.last)
-            parity.ways.extend(one.ways(spark))
+            parity.ways.extend(one.ways())
         station.rows = sum(way.values for way in parity.ways)
         station.note = "passed" if parity.passed else "DIFFERS"
     return parity
@@ -143,36 +141,34 @@ class _Days:
         lake = workspace.lake
         has_actions = lake.version(schemas.CORPORATE_ACTIONS) is not None
         self.actions = lake.read(schemas.CORPORATE_ACTIONS, history=True) if has_actions else None
-        start = max(0, self.begin - chosen.slots(history.axis.per_session))
-        parts = list(history.bars(start, self.end))
-        self.bars = pl.concat(parts)
+        sessions, per_session = history.axis.sessions, history.axis.per_session
+        back = history.axis.sessions_of(chosen.slots(per_session))
+        self.reach = Reach(sessions, back, history.begun(), first)
+        origin = self.reach.origin
+        assert origin is not None
+        self.bars = pl.concat(history.bars(history.first_of(origin), self.end))
         self.whole = self._batch(as_bars(self.bars))
 
-    def ways(self, spark: bool) -> Iterator[Way]:
+    def ways(self) -> Iterator[Way]:
         """Each way beside batch."""
         yield self._beside("bar by bar", self.whole, self._bar_by_bar())
         yield self._lake()
         yield self._online()
-        if spark:
-            yield self._beside("spark", self.whole, self._spark())
 
     def _beside(self, way: str, expected: pl.DataFrame, got: pl.DataFrame) -> Way:
         found = compare(expected, got, self.names, (BATCH, way))
         return Way(self.chosen.name, way, found.rows, found.values, found.differing, found.first)
 
-    def _batch(self, bars: pa.Table) -> pl.DataFrame:
-        first = self.bars["date"].min()
-        assert isinstance(first, date)
-        begun = self.workspace.lake.scan(
-            schemas.BARS,
-            ["symbol", "date", "event_time"],
-            pl.col("interval") == self.history.axis.interval,
-            ordered=False,
-            history=True,
-        )
-        before = Before(first, begun.sort("event_time").group_by("symbol").first().collect())
+    def _batch(self, bars: pa.Table, reach: Reach | None = None) -> pl.DataFrame:
+        inside = reach or self.reach
         made = engine.compute(
-            self.chosen, bars, self.history.axis.sessions, self.actions, self.compat, since=self.first, history=before
+            self.chosen,
+            bars,
+            self.history.axis.sessions,
+            self.actions,
+            self.compat,
+            since=inside.since,
+            history=inside.history,
         )
         return pl.DataFrame(pl.from_arrow(made)).filter(pl.col("date") <= self.last)
 
@@ -193,14 +189,17 @@ class _Days:
             return Way(self.chosen.name, "lake", None, 0, 0, "the table has no row of these days")
         if missing := [name for name in self.names if name not in got.columns]:
             return Way(self.chosen.name, "lake", got.height, 0, 1, f"the table has no {', '.join(missing)}")
-        expected = self.whole
-        own = got.filter(pl.col("known_from") == pl.col("event_time")).select("symbol", "event_time")
-        if own.height and (then := self._as_of_then()) is not None:
-            key = ["symbol", "event_time"]
-            expected = pl.concat([then.join(own, on=key, how="semi"), self.whole.join(own, on=key, how="anti")])
-        return self._beside("lake", expected, got)
+        return self._beside("lake", self._expected(got), got)
 
-    def _as_of_then(self) -> pl.DataFrame | None:
+    def _expected(self, got: pl.DataFrame) -> pl.DataFrame:
+        """What batch says of all rows, with the bars that were known when the rows ``got`` were computed."""
+        own = got.filter(pl.col("known_from") == pl.col("event_time")).select(KEY)
+        if own.is_empty() or self._then is None:
+            return self.whole
+        return pl.concat([self._then.join(own, on=KEY, how="semi"), self.whole.join(own, on=KEY, how="anti")])
+
+    @cached_property
+    def _then(self) -> pl.DataFrame | None:
         """Rows as they were known at their own time; None where no bar was ever corrected."""
         first = self.bars["date"].min()
         where = (pl.col("interval") == self.history.axis.interval) & pl.col("date").is_between(first, self.last)
@@ -208,13 +207,12 @@ class _Days:
         kept = pl.DataFrame(pl.from_arrow(versions)).join(self.bars, on=list(schemas.BARS.key), how="semi")
         if not kept.select(schemas.BARS.key).is_duplicated().any():
             return None
-        compute: Callable[[pa.Table], pa.Table] = lambda bars: self._batch(bars).to_arrow()  # noqa: E731
         made = vintages.point_in_time(
             kept.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(versions.schema),
-            compute,
+            lambda bars, inside: self._batch(bars, inside).to_arrow(),
             clock="event_time",
-            sessions=self.history.axis.sessions,
-            lookback=len(self.bars["date"].unique()),
+            reach=self.reach,
+            by_symbol=not self.chosen.compares,
         )
         return pl.DataFrame(pl.from_arrow(made))
 
@@ -229,11 +227,8 @@ class _Days:
         finally:
             store.close()
         got = got.filter(pl.col("event_time").is_not_null())
-        got = got.join(self.whole.select("symbol", "event_time"), on=["symbol", "event_time"], how="semi")
+        got = got.join(self.whole.select(KEY), on=KEY, how="semi")
         if got.is_empty():
             return Way(self.chosen.name, "online", None, 0, 0, "the store has no row of these days")
-        newest = self.whole.sort("event_time").unique("symbol", keep="last")
+        newest = self._expected(got).sort("event_time").unique("symbol", keep="last")
         return self._beside("online", newest.join(got.select("symbol"), on="symbol", how="semi"), got)
-
-    def _spark(self) -> pl.DataFrame:
-        raise NotImplementedError
