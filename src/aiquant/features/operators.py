@@ -297,7 +297,7 @@ def find(name: str, own: Mapping[str, Operator] | None = None) -> Operator:
     """
     own = own or {}
     if name in OPERATORS or name in own:
-        return OPERATORS.get(name) or own[name]
+        return own.get(name) or OPERATORS[name]
     if name in LEFT_OUT:
         raise UsageError(f"{name} is left out: it {LEFT_OUT[name][0]}", LEFT_OUT[name][1])
     raise UsageError(f"no operator is named {name!r}", nearest(name, [*OPERATORS, *own], "operators"))

@@ -188,14 +188,18 @@ class Pipeline:
         return catalogue.get(self.settings.features.set)
 
     def check(self) -> None:
-        """Raise at once when the settings name a feature set or a forecaster that does not exist.
+        """Raise at once when the settings name what does not exist: a feature set, a forecaster, a label's formula.
 
         Raises
         ------
         UsageError
-            With the nearest name.
+            With the nearest name, or the place in the formula.
         """
         self.feature_set  # noqa: B018  found by its name, or not
+        if self.settings.labels.formula is not None:
+            from aiquant.features import label_formulas
+
+            label_formulas.read(self.settings.labels.formula)
         self.make()
 
     def features(self, inputs: Inputs, reach: Reach | None = None) -> pa.Table:
@@ -263,13 +267,28 @@ class Pipeline:
         from aiquant.learning import targets
 
         told = self.settings.labels
-        rows = labels if told.window == "horizon" else self._barriers(inputs)
+        if told.formula is not None:
+            rows = self._of_formula(inputs, told.formula)
+        else:
+            rows = labels if told.window == "horizon" else self._barriers(inputs)
         wanted = targets.needs(told.target, told.scaled)
         if not wanted:
             return rows
         key = ["symbol", "event_time"]
         known = pl.DataFrame(self.conditions(inputs).select([*key, *wanted]))
         return pl.DataFrame(rows).join(known, on=key, how="left", maintain_order="left").to_arrow()
+
+    def _of_formula(self, inputs: Inputs, formula: str) -> pa.Table:
+        from aiquant.features import label_formulas
+
+        label, horizon = label_formulas.read(formula), self.settings.labels.horizon
+        back = label.last + label.behind.lookback
+        return vintages.point_in_time(
+            inputs.bars,
+            lambda bars, _: label_formulas.compute(label, bars, inputs.sessions, horizon, inputs.actions),
+            clock="label_end",
+            reach=Reach(inputs.sessions, back, vintages.first_bars(inputs.bars)),
+        )
 
     def _barriers(self, inputs: Inputs) -> pa.Table:
         from aiquant.features import barriers, conditions, labels

@@ -20,6 +20,11 @@ class LabelSettings(Section):
     """What a model is asked to forecast."""
 
     horizon: int = Field(5, ge=1, le=260, description="Bars that a position is held.")
+    formula: str | None = Field(
+        None,
+        description="Label that is learnt instead of the forward return, as a formula that may read later bars: "
+        "Ref($close, -2)/Ref($close, -1) - 1.",
+    )
     window: Literal["horizon", "triple-barrier"] = Field(
         "horizon", description="What ends the window of a label that is learnt: the horizon, or a barrier before it."
     )
