@@ -20,20 +20,29 @@ def _checks() -> None:
     """Checks that try to prove a result wrong."""
 
 
-@app.command(epilog="Example: aiquant check leakage --cuts 8")
-def leakage(
+@app.command("leakage", epilog="Example: aiquant check leakage --features all --cuts 8")
+def leakage_(
     model: Annotated[str | None, typer.Option(help="Forecaster; default: the setting learning.model.")] = None,
     cuts: Annotated[int | None, typer.Option(min=1, help="Random times at which history is cut.")] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET", help="Check this set of features alone, without a model (repeatable); all: every set."
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Cut history at random times, compute again, and demand that nothing before the cut changes."""
-    from aiquant.jobs import leakage as job
+    from aiquant.jobs import leakage, leakage_sets
 
     console = Console(as_json)
     opened = options.workspace(workspace, told, learning__model=model, leakage__cuts=cuts)
-    verdict = job.check(opened, console.journal)
+    if features:
+        verdict = leakage_sets.check(opened, console.journal, features)
+    else:
+        verdict = leakage.check(opened, console.journal)
     rows = [(c.at, c.what, c.compared, c.differing, c.example or "") for c in verdict.comparisons]
     console.answer(
         verdict.to_dict(),

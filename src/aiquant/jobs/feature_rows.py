@@ -13,6 +13,7 @@ import pyarrow as pa
 from aiquant.jobs.feature_bars import Bars
 from aiquant.jobs.feature_plan import Part, Shape
 from aiquant.jobs.pipeline import Inputs, Pipeline
+from aiquant.jobs.vintages import Reach
 from aiquant.schemas import FEATURES
 
 VALUES = 24_000_000
@@ -51,13 +52,18 @@ class Rows:
 
     def of(self, part: Part) -> Iterator[pa.Table]:
         """The rows of a part, sorted by symbol and event_time, in tables of bounded size."""
+        for bars, reach in self.chunks(part):
+            yield self.pipeline.features(replace(self.inputs, bars=bars), reach)
+
+    def chunks(self, part: Part) -> Iterator[tuple[pa.Table, Reach]]:
+        """The bars of a part, as many at a time as give a table of bounded size, and what of them is wanted."""
         sessions, chosen = self.inputs.sessions, self.pipeline.feature_set
         first = self.bars.extent.select("symbol", "date", "event_time")
         reach = self.pipeline.reach(sessions, first, part.since)
         bars = self.bars.read(part.symbols, reach.origin, part.until)
         rows = max(1, VALUES // max(1, len(chosen.features)))
         for some in [bars] if chosen.compares else _split(bars, rows):
-            yield self.pipeline.features(replace(self.inputs, bars=some), reach)
+            yield some, reach
 
 
 def _split(bars: pa.Table, rows: int) -> Iterator[pa.Table]:

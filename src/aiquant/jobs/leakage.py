@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from aiquant.errors import DataError
 from aiquant.jobs.journal import Journal
@@ -37,7 +38,7 @@ class Comparison:
     at
         The cut (UTC).
     what
-        ``features``, ``labels``, ``forecasts`` or ``splits``.
+        ``features``, ``labels``, ``forecasts`` or ``splits``; a set of features where sets are checked alone.
     compared, differing
         Values that were compared, and how many differed; a row that only one side has counts once.
     example
@@ -132,11 +133,15 @@ class _Computed:
 
     @classmethod
     def of(cls, pipeline: Pipeline, inputs: Inputs) -> _Computed:
-        features, labels = pipeline.features(inputs), pipeline.labels(inputs)
-        labels = pipeline.learnt(inputs, labels)
+        features = pipeline.features(inputs)
+        return cls.behind(pipeline, inputs, features, pl.DataFrame(features))
+
+    @classmethod
+    def behind(cls, pipeline: Pipeline, inputs: Inputs, features: pa.Table, kept: pl.DataFrame) -> _Computed:
+        """What follows from features; ``kept`` of them are remembered, which may be none."""
+        labels = pipeline.learnt(inputs, pipeline.labels(inputs))
         panel = pipeline.panel(features, labels, pipeline.universe(inputs))
-        folds = pipeline.folds(panel)
-        return cls(pl.DataFrame(features), pl.DataFrame(labels), panel, folds)
+        return cls(kept, pl.DataFrame(labels), panel, pipeline.folds(panel))
 
     def forecast(self, pipeline: Pipeline, fold: Fold) -> pl.DataFrame:
         trained = pipeline.train(self.panel, [fold], run_id="leakage-check")
@@ -180,40 +185,56 @@ def _overlaps(panel: Panel, folds: list[Fold]) -> Iterator[Comparison]:
 def _compare(
     pipeline: Pipeline, inputs: Inputs, whole: _Computed, moment: datetime, fold: Fold, forecasts: pl.DataFrame
 ) -> Iterator[Comparison]:
-    cut = _Computed.of(pipeline, inputs.known_at(moment))
+    seen = inputs.known_at(moment)
     until = pl.col("event_time") <= moment
-    yield _differences("features", moment, whole.features.filter(until), cut.features)
+    features = pipeline.features(seen)
+    yield differences("features", moment, whole.features, pl.DataFrame(features), until)
+    cut = _Computed.behind(pipeline, seen, features, whole.features.clear())
+    del features  # as large as all the rest, and the training that follows needs the panel alone
     known = pl.col("label_end") <= moment
     early = cut.labels.filter(~known)
-    told = _differences("labels", moment, whole.labels.filter(known), cut.labels.filter(known))
+    told = differences("labels", moment, whole.labels, cut.labels.filter(known), known)
     if early.height:
         example = f"{early.height} labels end after the cut"
         told = Comparison(moment, "labels", told.compared + early.height, told.differing + early.height, example)
     yield told
     same = [f for f in cut.folds if f.number == fold.number]
     made = cut.forecast(pipeline, same[0]) if same else forecasts.clear()
-    yield _differences("forecasts", moment, forecasts.filter(until), made.filter(until))
+    yield differences("forecasts", moment, forecasts, made.filter(until), until)
 
 
-def _differences(what: str, moment: datetime, whole: pl.DataFrame, cut: pl.DataFrame) -> Comparison:
-    """Compare all values, bit for bit; NaN equals NaN."""
+def differences(what: str, moment: datetime, whole: pl.DataFrame, cut: pl.DataFrame, until: pl.Expr) -> Comparison:
+    """Compare all values, bit for bit; NaN equals NaN.
+
+    Parameters
+    ----------
+    whole, cut
+        Rows with the future, and rows without it.
+    until
+        Which rows of ``whole`` should be those of ``cut``; filtered column by column, so that no copy of all is made.
+    """
     values = [name for name in whole.columns if name not in KEY]
-    if values != [name for name in cut.columns if name not in KEY] and cut.height and whole.height:
-        return Comparison(moment, what, whole.height, whole.height, "the columns differ")
+    mask = whole.select(until.fill_null(False)).to_series()
+    keys, rows = whole.select(KEY).filter(mask), int(mask.sum())
+    if values != [name for name in cut.columns if name not in KEY] and cut.height and rows:
+        return Comparison(moment, what, rows, rows, "the columns differ")
     lonely, example = 0, None
-    if not whole.select(KEY).equals(cut.select(KEY)):  # as it is, without a copy, where nothing leaks
-        whole, cut, lonely, example = _paired(whole, cut)
+    if not keys.equals(cut.select(KEY)):
+        whole, cut, lonely, example = _paired(whole.filter(mask), cut)
+        mask = pl.Series([True]).new_from_index(0, whole.height)
+        keys, rows = whole.select(KEY), whole.height
     differing = lonely
     for name in values:
-        unequal = whole[name].ne_missing(cut[name])
+        column = whole[name].filter(mask)
+        unequal = column.ne_missing(cut[name])
         if count := int(unequal.sum()):
             differing += count
-            symbol, at = whole.select(KEY).row(first := int(unequal.arg_max() or 0))
+            symbol, at = keys.row(first := int(unequal.arg_max() or 0))
             example = example or (
-                f"{name} of {symbol} at {at:%Y-%m-%d} is {whole[name][first]!r} with the future "
+                f"{name} of {symbol} at {at:%Y-%m-%d} is {column[first]!r} with the future "
                 f"and {cut[name][first]!r} without it"
             )
-    return Comparison(moment, what, lonely + whole.height * len(values), differing, example)
+    return Comparison(moment, what, lonely + rows * len(values), differing, example)
 
 
 def _paired(whole: pl.DataFrame, cut: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int, str | None]:
