@@ -200,6 +200,33 @@ UNIVERSE = Table(
 )
 """Who belonged to a universe, from when to when."""
 
+CLASSIFICATION = Table(
+    name="classification",
+    schema=pa.schema(
+        [
+            _field("symbol", pa.string()),
+            _field("valid_from", pa.date32()),  # the first day on which it holds, until a later row of the symbol does
+            _field("event_time", TIME),  # when it could first be known: the start of that day, unless announced
+            _field("known_from", TIME),
+            _field("sector", pa.string(), required=False),
+            _field("industry", pa.string(), required=False),
+            _field("subindustry", pa.string(), required=False),
+            *_optional("shares"),  # shares outstanding
+            _field("source", pa.string()),
+        ]
+    ),
+    key=("symbol", "valid_from"),
+    invariants=(
+        _SYMBOL,
+        _positive("shares"),
+        Invariant(
+            "it names no sector, industry, subindustry or number of shares",
+            pl.any_horizontal(pl.col("sector", "industry", "subindustry", "shares").is_not_null()),
+        ),
+    ),
+)
+"""To which sector, industry and subindustry a symbol belongs, and its shares outstanding, from when on."""
+
 _LOG = [  # where a row that came through the log stood in it; null for rows that were taken in another way
     _field("log_partition", pa.int32(), required=False),
     _field("log_offset", pa.int64(), required=False),
@@ -278,6 +305,33 @@ TWEETS = Table(
     invariants=(_filled("post_id"), _filled("author"), _filled("text")),
 )
 """Posts, their authors pseudonymised before anything is written."""
+
+SCORES = Table(
+    name="scores",
+    schema=pa.schema(
+        [
+            _field("kind", pa.string()),  # the document's table: news | tweets
+            _field("document_id", pa.string()),  # its article_id or post_id
+            _field("model", pa.string()),  # name and version of the model that read it
+            _field("score", pa.float64()),  # −1 (negative) to 1 (positive)
+            *_optional("confidence"),  # 0 to 1
+            _field("event_time", TIME),  # of the document
+            _field("known_from", TIME),  # the later of the document's known_from and when it was scored
+        ]
+    ),
+    key=("kind", "document_id", "model"),
+    invariants=(
+        _filled("document_id"),
+        _filled("model"),
+        Invariant("kind is not news or tweets", pl.col("kind").is_in(["news", "tweets"])),
+        Invariant("score does not lie between -1 and 1", pl.col("score").is_between(-1, 1)),
+        Invariant(
+            "confidence does not lie between 0 and 1",
+            pl.col("confidence").is_null() | pl.col("confidence").is_between(0, 1),
+        ),
+    ),
+)
+"""What models make of the tone of articles and posts. A feature may use a score from its ``known_from`` on."""
 
 _ROW = [_field("symbol", pa.string()), _field("date", pa.date32()), _field("event_time", TIME)]
 
@@ -480,9 +534,11 @@ TABLES: tuple[Table, ...] = (
     BARS,
     CORPORATE_ACTIONS,
     UNIVERSE,
+    CLASSIFICATION,
     TICKS,
     NEWS,
     TWEETS,
+    SCORES,
     FORECASTS,
     TARGET_WEIGHTS,
     FILLS,

@@ -126,6 +126,21 @@ def universe(
     _show(console, job.universe(options.workspace(workspace, told), console.journal, path, pairs(column)))
 
 
+@app.command(epilog="Example: aiquant ingest classification --path sectors.csv")
+def classification(
+    path: Annotated[Path, typer.Option(help="File or folder (.csv, .parquet, .arrow).")],
+    column: ColumnOption = None,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take classes of symbols: columns symbol, valid_from, and some of sector, industry, subindustry, shares."""
+    from aiquant.jobs import ingest as job
+
+    console = Console(as_json)
+    _show(console, job.classification(options.workspace(workspace, told), console.journal, path, pairs(column)))
+
+
 @app.command(epilog="Example: aiquant ingest ticks --symbols AAPL --from 2024-05-01 --to 2024-05-03")
 def ticks(
     source: Annotated[str, typer.Option(help="The vendor.")] = "polygon",

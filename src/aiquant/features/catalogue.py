@@ -36,7 +36,7 @@ from aiquant.features.own import from_file, installed
 from aiquant.features.parsing import named_parts, parse
 from aiquant.schemas import FEATURES
 
-_SETS = ("alpha101", "alpha158", "core")
+_SETS = ("alpha101", "alpha158", "calendar", "core", "market", "news", "social")
 _KEYS = ("description", "partial_windows", "operators", "parts", "features")
 
 

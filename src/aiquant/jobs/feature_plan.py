@@ -161,7 +161,7 @@ def _dates(lake: Lake, table: Table, since: int, until: int, interval: str) -> p
         rows = rows.filter(pl.col("interval") == interval)
     if own:
         # An action may be known, and so counts, before its date.
-        day = pl.min_horizontal("date", pl.col("event_time").dt.date())
+        day = pl.min_horizontal(pl.col("event_time").dt.date(), *(n for n in ("date",) if n in columns))
         return rows.group_by("symbol").agg(day.min().alias("since")).collect(engine="streaming")
     known = pl.min_horizontal("event_time", "known_from").min().dt.date() - timedelta(days=1)
     told = rows.select(pl.lit(None, pl.String).alias("symbol"), known.alias("since"))

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant.errors import DataError, UsageError
-from aiquant.jobs import digests, feature_plan, tables
+from aiquant.jobs import attaching, digests, feature_plan, tables
 from aiquant.jobs.feature_bars import Bars, LakeBars, of_inputs
 from aiquant.jobs.feature_plan import Part
 from aiquant.jobs.feature_rows import Rows
@@ -108,6 +108,9 @@ def build(
             raise UsageError("a panel as of a time is computed here, not by Spark", "leave --engine out")
         return _panel(journal, _open(workspace, as_of), as_of, out)
     work = _open(workspace, None, engine)
+    interval = workspace.settings.data.interval
+    for told in attaching.empty(workspace.lake, work.pipeline.feature_set, work.inputs.attached, interval):
+        journal.note(told)
     done = _bring_up(workspace, journal, work, full, out)
     if out is not None and (done.whole is None or work.by_spark):
         with tables.stream(out, work.rows.schema) as put:
@@ -173,9 +176,10 @@ def _open(workspace: Workspace, as_of: datetime | None, engine: str = "local") -
     settings = workspace.settings
     pipeline = Pipeline(settings)
     pipeline.check()
-    asked = versions_of(workspace.lake)
+    asked = versions_of(workspace.lake, settings)
     bars = LakeBars(workspace.lake, settings.data.interval, settings.data.calendar, asked["bars"], as_of)
     inputs = around(workspace.lake, settings, asked, bars.sessions)
+    attaching.demand(pipeline.feature_set, inputs.attached)
     work = _Work(workspace, pipeline, inputs if as_of is None else inputs.beside_known_at(as_of), bars)
     if engine == "spark":
         from aiquant.jobs.feature_spark import SparkRows
@@ -191,6 +195,7 @@ def _recipe(pipeline: Pipeline) -> int:
     told = {
         "set": pipeline.feature_set.version,
         "qlib_compat": settings.features.qlib_compat,
+        "sentiment_model": settings.features.sentiment_model,
         "calendar": settings.data.calendar,
         "interval": settings.data.interval,
         "code": digests.of_code(SOURCES),

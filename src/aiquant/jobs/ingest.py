@@ -129,6 +129,16 @@ def universe(workspace: Workspace, journal: Journal, path: Path, columns: dict[s
     return _take(workspace, journal, schemas.UNIVERSE, batch)
 
 
+def classification(
+    workspace: Workspace, journal: Journal, path: Path, columns: dict[str, str] | None = None
+) -> Ingested:
+    """Take sectors, industries and shares outstanding of a file into ``classification``."""
+    from aiquant.sources import files
+
+    batch = files.read_classification(path, workspace.settings.data, columns=columns)
+    return _take(workspace, journal, schemas.CLASSIFICATION, batch)
+
+
 def _take(workspace: Workspace, journal: Journal, table: schemas.Table, batch: Batch) -> Ingested:
     with journal.station(f"ingest {table.name}") as station:
         done = Ingested(table.name, "files")

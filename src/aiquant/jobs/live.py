@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant import schemas
-from aiquant.errors import DataError, RefusedError
+from aiquant.errors import DataError, RefusedError, UsageError
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.live_feed import Feed
 from aiquant.jobs.live_history import History, axis
@@ -92,6 +92,8 @@ def live(
     settings = workspace.settings
     stop = stop or threading.Event()
     sets = [catalogue.get(name) for name in dict.fromkeys(names or [settings.features.set])]
+    for chosen in sets:
+        _demand_bars_alone(chosen)
     done = Lived(tuple(s.name for s in sets))
     begun = time.perf_counter()
     with journal.station("live " + ", ".join(done.sets)) as station, ExitStack() as stack:
@@ -113,6 +115,18 @@ def live(
     done.seconds = time.perf_counter() - begun
     done.unsent = sum(line.shelf.waiting for line in lines)
     return done
+
+
+def _demand_bars_alone(chosen: FeatureSet) -> None:
+    """Refuse a set that is made from further tables: their rows are not followed here."""
+    from aiquant.features import fields
+
+    others = fields.tables(chosen.fields)
+    if others:
+        raise UsageError(
+            f"set {chosen.name} reads the table(s) {', '.join(others)} besides bars, which live features do not follow",
+            f"bring it up in batch instead: aiquant features build --set {chosen.name}",
+        )
 
 
 def _run(workspace: Workspace, lines: list[_Line], intake: _Intake | None, stop: threading.Event, drain: bool) -> None:

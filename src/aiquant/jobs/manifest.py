@@ -83,8 +83,8 @@ def settings_of(told: dict[str, Any]) -> Settings:
 
 def versions_of(told: dict[str, Any]) -> dict[str, int | None]:
     """The Delta version of each table that a manifest records; None for a table that was not there."""
-    tables = (BARS, CORPORATE_ACTIONS, UNIVERSE)
-    return {table.name: told["data"].get(table.name, {}).get("version") for table in tables}
+    always = {table.name: None for table in (BARS, CORPORATE_ACTIONS, UNIVERSE)}
+    return always | {name: table["version"] for name, table in told["data"].items()}
 
 
 @lru_cache(maxsize=1)

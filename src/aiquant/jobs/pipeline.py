@@ -7,7 +7,7 @@ be replaced by deriving from it, and the leakage check tells whether the replace
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import pyarrow as pa
 from aiquant import calendars, schemas
 from aiquant.calendars import Sessions
 from aiquant.errors import DataError, MissingError
-from aiquant.jobs import vintages
+from aiquant.jobs import attaching, vintages
 from aiquant.jobs.vintages import Reach
 from aiquant.settings import Settings
 
@@ -48,6 +48,9 @@ class Inputs:
         Sessions from the first to the last bar.
     versions
         Delta version of each table; None for a table that is not there.
+    attached
+        All versions of the tables that attached fields of the feature set are made from, by name; None where there is
+        no such table.
     """
 
     bars: pa.Table
@@ -55,6 +58,7 @@ class Inputs:
     universe: pa.Table | None
     sessions: Sessions
     versions: dict[str, int | None]
+    attached: dict[str, pa.Table | None] = field(default_factory=dict)
 
     def known_at(self, moment: datetime) -> Inputs:
         """What a reader at ``moment`` (UTC) could have seen.
@@ -74,6 +78,9 @@ class Inputs:
             self,
             actions=None if self.actions is None else vintages.known_at(self.actions, moment),
             universe=None if self.universe is None else vintages.known_at(self.universe, moment),
+            attached={
+                name: None if rows is None else vintages.known_at(rows, moment) for name, rows in self.attached.items()
+            },
         )
 
     @cached_property
@@ -113,7 +120,7 @@ def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None 
     DataError
         When daily bars were taken in by two calendars.
     """
-    asked = versions or versions_of(lake)
+    asked = versions or versions_of(lake, settings)
     bars = lake.read(
         schemas.BARS, where=pl.col("interval") == settings.data.interval, version=asked["bars"], history=True
     )
@@ -130,9 +137,10 @@ def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None 
     return replace(beside, bars=bars, universe=members)
 
 
-def versions_of(lake: Lake) -> dict[str, int | None]:
+def versions_of(lake: Lake, settings: Settings) -> dict[str, int | None]:
     """The Delta versions of the tables that research reads."""
-    return {table.name: lake.version(table) for table in (schemas.BARS, schemas.CORPORATE_ACTIONS, schemas.UNIVERSE)}
+    always = (schemas.BARS, schemas.CORPORATE_ACTIONS, schemas.UNIVERSE)
+    return {table.name: lake.version(table) for table in (*always, *attaching.tables_of(settings))}
 
 
 def around(lake: Lake, settings: Settings, asked: dict[str, int | None], sessions: Sessions) -> Inputs:
@@ -140,7 +148,8 @@ def around(lake: Lake, settings: Settings, asked: dict[str, int | None], session
     actions = None
     if asked["corporate_actions"] is not None:
         actions = lake.read(schemas.CORPORATE_ACTIONS, version=asked["corporate_actions"], history=True)
-    return Inputs(schemas.BARS.schema.empty_table(), actions, None, sessions, asked)
+    attached = attaching.read(lake, settings, asked)
+    return Inputs(schemas.BARS.schema.empty_table(), actions, None, sessions, asked, attached)
 
 
 def demand_one_close(bars: pa.Table, calendar: str) -> None:
@@ -215,7 +224,7 @@ class Pipeline:
         def compute(bars: pa.Table, inside: Reach) -> pa.Table:
             return engine.compute(
                 self.feature_set,
-                bars,
+                self.attach(bars, inputs),
                 inputs.sessions,
                 actions=inputs.actions,
                 qlib_compat=self.settings.features.qlib_compat,
@@ -227,6 +236,14 @@ class Pipeline:
         return vintages.point_in_time(
             inputs.bars, compute, clock="event_time", reach=reach, by_symbol=not self.feature_set.compares
         )
+
+    def attach(self, bars: pa.Table, inputs: Inputs) -> pa.Table:
+        """Bars with the attached fields that the feature set reads."""
+        from aiquant.features import attaching
+
+        settings = self.settings.features
+        fields = self.feature_set.fields
+        return attaching.attach(bars, fields, inputs.attached, inputs.sessions, settings.sentiment_model)
 
     def reach(self, sessions: Sessions, first: pl.DataFrame, since: date | None = None) -> Reach:
         """How far back the features of ``since`` and later dates look; ``first`` holds each symbol's first bar."""

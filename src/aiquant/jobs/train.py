@@ -114,7 +114,7 @@ def data_version(inputs: Inputs) -> dict[str, Any]:
     """Which data: for each table its Delta version, its rows, and a digest of its content."""
     from aiquant.lake.digests import digest
 
-    tables = {"bars": inputs.bars, "corporate_actions": inputs.actions, "universe": inputs.universe}
+    tables = {"bars": inputs.bars, "corporate_actions": inputs.actions, "universe": inputs.universe, **inputs.attached}
     return {
         name: {"version": inputs.versions[name], "rows": rows.num_rows, "digest": digest(rows)[:16]}
         for name, rows in tables.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 from urllib.parse import unquote
 
@@ -67,6 +68,11 @@ def _are_there(place: str, paths: list[str]) -> bool:
     return there.issuperset(unquote(path) for path in paths)
 
 
+def _value(text: str, kind: pl.DataType) -> Any:
+    """What a partition's name, which the log keeps as text, stands for."""
+    return date.fromisoformat(text) if kind == pl.Date else text
+
+
 def _rows(place: str, file: dict[str, Any], table: Table, columns: Sequence[str]) -> pl.LazyFrame:
     types = reading.nothing(table).schema
     inside = [name for name in columns if name not in table.partition]
@@ -76,5 +82,7 @@ def _rows(place: str, file: dict[str, Any], table: Table, columns: Sequence[str]
         glob=False,
         storage_options=places.options_of(place),
     ).select(inside)
-    told = [pl.lit(file["partitionValues"][n]).cast(types[n]).alias(n) for n in columns if n in table.partition]
+    told = [
+        pl.lit(_value(file["partitionValues"][n], types[n]), types[n]).alias(n) for n in columns if n in table.partition
+    ]
     return rows.with_columns(told).select(pl.col(name).cast(types[name]) for name in columns)

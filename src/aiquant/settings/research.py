@@ -14,6 +14,9 @@ class FeatureSettings(Section):
 
     set: str = Field("core", description="Name of the feature set: see `aiquant features list`.")
     qlib_compat: bool = Field(False, description="Keep Qlib's own edge cases (IdxMax with NaN, flat thresholds).")
+    sentiment_model: str | None = Field(
+        None, description="Whose scores of articles and posts count; default: the only model's that there is."
+    )
 
 
 class LabelSettings(Section):

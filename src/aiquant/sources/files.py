@@ -28,12 +28,20 @@ from aiquant.sources import stamps
 from aiquant.sources.bar_rows import SOURCE, VALUES, BarFile, Counts
 from aiquant.sources.base import Batch, Layout
 from aiquant.sources.opening import files_of
-from aiquant.sources.reference import read_actions, read_universe
+from aiquant.sources.reference import read_actions, read_classification, read_universe
 from aiquant.sources.spool import Spool
 from aiquant.sources.stamps import Stamper
 from aiquant.sources.weights import read_weights
 
-__all__ = ["BATCH_ROWS", "FilesSource", "read_actions", "read_bars", "read_universe", "read_weights"]
+__all__ = [
+    "BATCH_ROWS",
+    "FilesSource",
+    "read_actions",
+    "read_bars",
+    "read_classification",
+    "read_universe",
+    "read_weights",
+]
 
 BATCH_ROWS = 250_000
 """Rows of a batch, about 50 MB."""

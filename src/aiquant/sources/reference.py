@@ -1,4 +1,4 @@
-"""Reference data from files: splits, dividends, delistings, and who belonged to a universe."""
+"""Reference data from files: splits, dividends, delistings, who belonged to a universe, and classes of symbols."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from aiquant import calendars, deadletters
 from aiquant.errors import DataError
-from aiquant.schemas import CORPORATE_ACTIONS, UNIVERSE, Table, conform, reasons
+from aiquant.schemas import CLASSIFICATION, CORPORATE_ACTIONS, UNIVERSE, Table, conform, reasons
 from aiquant.settings import DataSettings
 from aiquant.sources import columns as names
 from aiquant.sources import numbers, stamps, times, whole
@@ -29,11 +29,21 @@ _ACTIONS = {
     "amount": ("amount", "cash_amount", "dividend", "dividends", "value"),
     "event_time": ("event_time", "announced", "announcement_time", "announcement_date", "declaration_date"),
 }
+_LEVELS = ("sector", "industry", "subindustry")
 _UNIVERSE = {
     "symbol": names.SYNONYMS["symbol"],
     "member_from": ("member_from", "from", "start", "start_date", "added", "date_added", "entry"),
     "member_to": ("member_to", "to", "end", "end_date", "removed", "date_removed", "exit"),
     "universe": ("universe", "index", "name"),
+}
+_CLASSES = {
+    "symbol": names.SYNONYMS["symbol"],
+    "valid_from": ("valid_from", "from", "start", "start_date", "date", "effective_date", "as_of"),
+    "sector": ("sector", "gics_sector", "sector_name"),
+    "industry": ("industry", "gics_industry", "industry_name", "gics_industry_group"),
+    "subindustry": ("subindustry", "sub_industry", "gics_sub_industry", "gics_subindustry"),
+    "shares": ("shares", "shares_outstanding", "outstanding_shares"),
+    "event_time": ("event_time", "announced", "announcement_time", "announcement_date"),
 }
 _KINDS = {
     "split": ("split", "stock split", "stock_split", "splits"),
@@ -130,12 +140,7 @@ def read_universe(
         _day(raw, "member_to") if "member_to" in raw.columns else pl.lit(None, dtype=pl.Date).alias("member_to"),
         own.cast(pl.String).str.strip_chars().replace("", None).fill_null(called).alias("universe"),
     )
-    begun = (
-        pl.col("member_from")
-        .cast(pl.Datetime("us"))
-        .dt.replace_time_zone(stamper.exchange_zone, ambiguous="earliest", non_existent="null")
-    )
-    frame = frame.with_columns(event_time=begun.dt.convert_time_zone("UTC"))
+    frame = frame.with_columns(event_time=_begun("member_from", stamper))
     ended = _text(raw, "member_to").str.strip_chars().str.to_lowercase()
     unread = pl.Series("unread", ~ended.is_in([*numbers.MISSING, "nan", "nat"])) & frame["member_to"].is_null()
     problem = (
@@ -145,6 +150,57 @@ def read_universe(
         .then(pl.lit("member_to cannot be read"))
     )
     return _batch(frame, problem, UNIVERSE, strict)
+
+
+def read_classification(
+    path: Path | str, data: DataSettings, columns: Mapping[str, str] | None = None, strict: bool = False
+) -> Batch:
+    """Sectors, industries and shares outstanding.
+
+    Parameters
+    ----------
+    path
+        A file or folder with symbol, valid_from (the first day on which the row holds), and some of sector, industry,
+        subindustry, shares. A column ``event_time`` (or ``announced``) says when it was known; a day without a clock
+        counts from its end.
+    data
+        The calendar; the zone of times without one.
+
+    Returns
+    -------
+    Batch
+        Rows in the schema ``classification``; without an announcement known from the first moment of their first day.
+
+    Raises
+    ------
+    MissingError, DataError, SettingsError
+        As :func:`aiquant.sources.files.read_bars`.
+    """
+    path = Path(path)
+    raw = whole.read(path, _CLASSES, ("symbol", "valid_from"), columns)
+    if not {"sector", "industry", "subindustry", "shares"} & set(raw.columns):
+        raise DataError(f"{path.name}: no column for sector, industry, subindustry or shares", "map one with --column")
+    stamper = Stamper(data, stamps.now())
+    frame = _base(raw, ("shares",)).with_columns(
+        _day(raw, "valid_from"),
+        *(_text(raw, level).str.strip_chars().replace("", None).alias(level) for level in _LEVELS),
+        *_announced(raw, stamper),
+    )
+    frame = frame.with_columns(event_time=pl.coalesce("announced", _begun("valid_from", stamper)))
+    problem = (
+        pl.when(pl.col("valid_from").is_null())
+        .then(pl.lit("valid_from is missing or cannot be read"))
+        .when("unread_time")
+        .then(pl.lit("the time of the announcement cannot be read, or has no time zone"))
+    )
+    return _batch(frame, problem, CLASSIFICATION, strict)
+
+
+def _begun(name: str, stamper: Stamper) -> pl.Expr:
+    """The first moment of a day at the exchange."""
+    day = pl.col(name).cast(pl.Datetime("us"))
+    begun = day.dt.replace_time_zone(stamper.exchange_zone, ambiguous="earliest", non_existent="null")
+    return begun.dt.convert_time_zone("UTC")
 
 
 def _base(raw: pl.DataFrame, values: tuple[str, ...]) -> pl.DataFrame:

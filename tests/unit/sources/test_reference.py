@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from aiquant.errors import DataError
-from aiquant.schemas import CORPORATE_ACTIONS, UNIVERSE
+from aiquant.schemas import CLASSIFICATION, CORPORATE_ACTIONS, UNIVERSE
 from aiquant.settings import DataSettings
-from aiquant.sources.files import read_actions, read_universe
+from aiquant.sources.files import read_actions, read_classification, read_universe
 
 DATA = DataSettings()
 
@@ -117,3 +117,34 @@ def test_the_universe_can_be_named(tmp_path: Path) -> None:
     assert read_universe(path, DataSettings(universe="set")).rows["universe"].to_pylist() == ["set"]
     own = put(tmp_path, "symbol,member_from,universe\nA,2020-01-02,own\n", "o.csv")
     assert read_universe(own, DATA, name="mine").rows["universe"].to_pylist() == ["own"]
+
+
+def test_classes(tmp_path: Path) -> None:
+    text = (
+        "ticker,from,sector,industry,shares outstanding,announced\n"
+        "aapl,2020-01-02,Technology,Hardware,1000,\n"
+        "GE,2020-01-02,,,,\n"
+        "X,2020-03-02,Materials,,,2020-02-20\n"
+        "Y,,Energy,,,\n"
+        "Z,2020-01-02,Energy,,-5,\n"
+        "W,2020-01-02,Energy,,,soon\n"
+    )
+    told = {"shares": "shares outstanding"}
+    batch = read_classification(put(tmp_path, text, "sectors.csv"), DATA, columns=told)
+    assert batch.rows.schema.equals(CLASSIFICATION.schema)
+    rows = {row["symbol"]: row for row in batch.rows.to_pylist()}
+    assert (rows["AAPL"]["sector"], rows["AAPL"]["industry"], rows["AAPL"]["shares"]) == (
+        "Technology",
+        "Hardware",
+        1000,
+    )
+    assert rows["AAPL"]["event_time"] == datetime(2020, 1, 2, 5, tzinfo=UTC)  # midnight in New York
+    assert rows["X"]["known_from"] == rows["X"]["event_time"] == datetime(2020, 2, 21, 5, tzinfo=UTC)
+    assert {x["place"]: x["reason"] for x in batch.letters.to_pylist()} == {
+        "sectors.csv:3": "it names no sector, industry, subindustry or number of shares",
+        "sectors.csv:5": "valid_from is missing or cannot be read",
+        "sectors.csv:6": "shares is not a positive number",
+        "sectors.csv:7": "the time of the announcement cannot be read, or has no time zone",
+    }
+    with pytest.raises(DataError, match="no column for sector, industry, subindustry or shares"):
+        read_classification(put(tmp_path, "symbol,valid_from\nA,2020-01-02\n", "none.csv"), DATA)
