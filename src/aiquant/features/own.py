@@ -55,6 +55,10 @@ class OwnOperator(Operator):
 
     function: Callable[..., float] | None = field(default=None, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the compiled loop, which is made again where it is needed."""
+        return {name: value for name, value in self.__dict__.items() if name != "drive"}
+
     @cached_property
     def drive(self) -> Any:
         """The function in a compiled loop over windows.

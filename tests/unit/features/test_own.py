@@ -112,6 +112,17 @@ def test_batch_and_bar_by_bar_agree(partial: str, tmp_path: Path, panel: pa.Tabl
     assert got["f"].to_numpy().tobytes() == np.asarray(whole["f"]).tobytes()
 
 
+def test_a_set_with_operators_of_its_own_can_be_sent_to_another_process(
+    tmp_path: Path, panel: pa.Table, sessions: Sessions
+) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    chosen = catalogue.get(write(tmp_path, SOURCE, "UpShare($close, 5)"))
+    here = engine.compute(chosen, panel, sessions)
+    there = cloudpickle.loads(cloudpickle.dumps(chosen))
+    assert there.version == chosen.version
+    assert np.asarray(engine.compute(there, panel, sessions)["f"]).tobytes() == np.asarray(here["f"]).tobytes()
+
+
 def test_the_version_follows_the_source(tmp_path: Path) -> None:
     first = catalogue.get(write(tmp_path, SOURCE, "UpShare($close, 5)")).version
     assert catalogue.get(write(tmp_path, SOURCE, "UpShare($close, 5)")).version == first
