@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aiquant.backtest import bootstrap
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,7 +30,6 @@ NO_VARIANCE = 1e-13
 """Standard deviations at or below this are rounding noise of constant returns: ratios to them do not exist."""
 
 _NORMAL = NormalDist()
-_BATCH = 1 << 22  # values drawn at once by the bootstrap: 32 MiB of indices
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,12 @@ def deflated(of: Moments, variance: float, trials: float) -> float:
 
 
 def bootstrap_interval(
-    returns: NDArray[np.float64], confidence: float, *, seed: int, draws: int = 2000, block: float | None = None
+    returns: NDArray[np.float64],
+    confidence: float,
+    *,
+    seed: int,
+    draws: int = bootstrap.DRAWS,
+    block: float | None = None,
 ) -> tuple[float, float]:
     """Percentile interval of the Sharpe ratio by the stationary bootstrap [5]_, which keeps serial dependence.
 
@@ -153,7 +159,7 @@ def bootstrap_interval(
     draws
         Resampled series.
     block
-        Mean length of a block in observations; default n^(1/3), the order that is optimal for a variance.
+        Mean length of a block in observations; default: :func:`aiquant.backtest.bootstrap.block_length`.
 
     Returns
     -------
@@ -163,26 +169,13 @@ def bootstrap_interval(
     count = len(returns)
     if not moments(returns).deviation > NO_VARIANCE:
         return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    length = block if block is not None else max(1.0, count ** (1.0 / 3.0))
-    ratios = np.empty(draws)
-    at_once = max(1, _BATCH // count)
-    for begin in range(0, draws, at_once):
-        drawn = returns[stationary_indices(rng, min(at_once, draws - begin), count, length)]
+    length = block if block is not None else bootstrap.block_length(returns)
+    ratios = []
+    for at in bootstrap.resamples(count, length, draws, seed):
+        drawn = returns[at]
         deviation = drawn.std(axis=1, ddof=1)
         ok = deviation > NO_VARIANCE
-        ratios[begin : begin + len(drawn)] = np.where(ok, drawn.mean(axis=1) / np.where(ok, deviation, 1.0), np.nan)
+        ratios.append(np.where(ok, drawn.mean(axis=1) / np.where(ok, deviation, 1.0), np.nan))
     tail = (1.0 - confidence) / 2.0
-    low, high = np.nanquantile(ratios, [tail, 1.0 - tail])
+    low, high = np.nanquantile(np.concatenate(ratios), [tail, 1.0 - tail])
     return float(low), float(high)
-
-
-def stationary_indices(rng: np.random.Generator, draws: int, count: int, length: float) -> NDArray[np.int64]:
-    """Positions of resampled observations, shape (draws, count): blocks of geometric length, wrapping at the end."""
-    fresh = rng.random((draws, count)) < 1.0 / length
-    fresh[:, 0] = True
-    starts = rng.integers(0, count, (draws, count))
-    columns = np.arange(count)
-    begun = np.maximum.accumulate(np.where(fresh, columns, 0), axis=1)  # where the block of each place begins
-    indices: NDArray[np.int64] = (np.take_along_axis(starts, begun, axis=1) + columns - begun) % count
-    return indices

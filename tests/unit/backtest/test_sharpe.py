@@ -74,15 +74,6 @@ def test_ratios_to_no_variance_do_not_exist(returns: list[float]) -> None:
     assert all(math.isnan(end) for end in sharpe.bootstrap_interval(np.array(returns, dtype=np.float64), 0.95, seed=1))
 
 
-def test_bootstrap_indices_are_blocks_of_the_wanted_length_that_wrap() -> None:
-    drawn = sharpe.stationary_indices(np.random.default_rng(3), 400, 50, 5.0)
-    assert drawn.shape == (400, 50)
-    assert drawn.min() == 0 and drawn.max() == 49
-    follows = (np.diff(drawn, axis=1) % 50 == 1).mean()
-    assert follows == pytest.approx(1 - 1 / 5 + 1 / 5 / 50, abs=0.01)  # a new block follows on by chance 1 in 50
-    assert np.bincount(drawn.ravel(), minlength=50) / drawn.size == pytest.approx(np.full(50, 0.02), abs=0.004)
-
-
 def test_bootstrap_of_independent_normal_returns_agrees_with_the_formula() -> None:
     returns = np.random.default_rng(11).normal(0.001, 0.01, 1000)
     low, high = sharpe.bootstrap_interval(returns, 0.95, seed=5, draws=4000, block=1.0)
