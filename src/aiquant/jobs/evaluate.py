@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import MissingError
-from aiquant.jobs import leakage, manifest, paths, track
+from aiquant.jobs import leakage, manifest, paths, rivals, track, trials
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, read
 from aiquant.jobs.workspace import Workspace, read_json, read_optional, write_json
+from aiquant.settings import GateSettings, Settings
+
+if TYPE_CHECKING:
+    from aiquant.learning import gate
+    from aiquant.learning.judgement import Judgement
+    from aiquant.learning.selection import NetResult
+    from aiquant.learning.tracking import Tracking
+    from aiquant.learning.trials import Tried
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,8 @@ class Evaluated:
         Whether it may be used.
     checks
         Each rule with its value, threshold and reason.
+    figures
+        What the rules were reckoned from: trials, luck's Sharpe ratio, p-values …
     model_version
         Version in the registry, when it was registered.
     """
@@ -31,6 +45,7 @@ class Evaluated:
     promoted: bool
     checks: list[dict[str, Any]]
     reasons: list[str]
+    figures: dict[str, float | None] = field(default_factory=dict)
     model_version: int | None = None
 
     @property
@@ -61,50 +76,128 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs
     ------
     MissingError
         When the run was not backtested.
+    Unreachable
+        When MLflow does not answer; nothing is registered then, and evaluating again completes it.
     """
-    from aiquant.learning import gate, judgement, tracking
+    from aiquant.learning import tracking
 
     folder = workspace.run_folder(run_id)
     told = read_json(folder / "manifest.json")
     settings = manifest.settings_of(told)
     if not (folder / "backtest.json").is_file():
         raise MissingError(f"run {run_id} was not backtested", f"do it with: aiquant backtest --run {run_id}")
+    opening = tracking.warm_up(workspace.settings.tracking, workspace.root)
     inputs = inputs or read(workspace.lake, settings, manifest.versions_of(told))
     pipeline = Pipeline(settings)
     if not (folder / "leakage.json").is_file():
         verdict = leakage.check(workspace, journal, pipeline, inputs)
         write_json(folder / "leakage.json", verdict.to_dict())
     paths.keep(workspace, journal, pipeline, inputs, folder)
+    store = opening.result()
     with journal.station("gate") as station:
-        import polars as pl
-
-        of_run = (pl.col("run_id") == run_id) & (pl.col("fold") >= 0)
-        judged = judgement.judge(
-            workspace.lake.read(schemas.FORECASTS, where=of_run), pipeline.labels(inputs), inputs.sessions
-        )
-        figures = read_json(folder / "backtest.json")["figures"]["strategy"]
-        net = gate.NetResult(
-            sharpe=_number(figures["sharpe"]),
-            sharpe_probability=_number(figures["sharpe_probability"]),
-            sessions=figures["sessions"],
-        )
-        leak_free = bool(read_json(folder / "leakage.json")["passed"])
-        decided = gate.decide(judged, net, workspace.settings.gate, leakage=leak_free)
-        station.note = "promoted" if decided.promoted else "refused"
+        decided = _decide(workspace, pipeline, inputs, run_id, store)
+        station.note = f"{_word(decided)}, {decided.figures['trials']:.0f} trial(s)"
+    done = Evaluated(run_id, decided.promoted, decided.to_dict()["checks"], list(decided.reasons), decided.figures)
+    write_json(folder / "verdict.json", done.to_dict())
     with journal.station("log the verdict") as station:
-        store = tracking.connect(workspace.settings.tracking, workspace.root)
         version = track.log_verdict(workspace, store, run_id, decided)
         station.note = f"registered as version {version}" if version is not None else "not registered"
-    done = Evaluated(
-        run_id,
-        decided.promoted,
-        decided.to_dict()["checks"],
-        list(decided.reasons),
-        version,
-    )
+    done = replace(done, model_version=version)
     write_json(folder / "verdict.json", done.to_dict())
     return done
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+def _decide(workspace: Workspace, pipeline: Pipeline, inputs: Inputs, run_id: str, store: Tracking) -> gate.Verdict:
+    """Gather what the lake and the registry know of a run, and ask the gate."""
+    from aiquant.learning import judgement
+
+    lake, folder = workspace.lake, workspace.run_folder(run_id)
+    forecasts = lake.read(schemas.FORECASTS, where=(pl.col("run_id") == run_id) & (pl.col("fold") >= 0))
+    labels = pipeline.labels(inputs)
+    judged = judgement.judge(forecasts, labels, inputs.sessions)
+    rival = rivals.champion(lake, store, pipeline.settings, run_id, labels, judged)
+    plain = lake.read(schemas.EQUITY, where={"run_id": f"{run_id}:equal weight"})
+    return hold(
+        pipeline,
+        inputs,
+        Candidate(forecasts, labels, judged, lake.read(schemas.EQUITY, where={"run_id": run_id}), plain),
+        workspace.settings.gate,
+        leakage=bool(read_json(folder / "leakage.json")["passed"]),
+        tried=trials.read(lake),
+        tunings=trials.tunings(lake, pipeline.settings),
+        champion=rival,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """What a run came to.
+
+    Attributes
+    ----------
+    forecasts, labels
+        Out of sample, and what happened.
+    judgement
+        Of these.
+    equity
+        Table ``equity`` of the run's own book.
+    equal_weight
+        Table ``equity`` of the plain book over the same sessions; None or empty where it is not known.
+    """
+
+    forecasts: pa.Table
+    labels: pa.Table
+    judgement: Judgement
+    equity: pa.Table
+    equal_weight: pa.Table | None = None
+
+
+def hold(
+    pipeline: Pipeline,
+    inputs: Inputs,
+    run: Candidate,
+    thresholds: GateSettings,
+    *,
+    leakage: bool | None,
+    tried: Tried,
+    tunings: Sequence[Tried] = (),
+    champion: gate.Rival | None = None,
+) -> gate.Verdict:
+    """Hold a run against the gate: what it earned, everything that was tried, and what it has to be better than."""
+    from aiquant.learning import gate
+
+    net = net_result(pipeline.settings, run.equity, inputs.sessions.per_year)
+    plain = run.equal_weight if run.equal_weight is not None and run.equal_weight.num_rows else None
+    others = rivals.baselines(pipeline, inputs, run.forecasts, run.labels, run.judgement, net, plain)
+    return gate.decide(
+        run.judgement,
+        net,
+        thresholds,
+        leakage=leakage,
+        tried=tried,
+        tunings=tunings,
+        rivals=[*others, *([champion] if champion is not None else [])],
+        seed=pipeline.settings.learning.seed,
+    )
+
+
+def net_result(settings: Settings, equity: pa.Table, sessions_per_year: float) -> NetResult:
+    """The account of a run as the gate wants it."""
+    from aiquant.learning import trials as ledger
+    from aiquant.learning.selection import NetResult
+
+    account = settings.backtest
+    risk_free = (1.0 + account.risk_free) ** (1.0 / sessions_per_year) - 1.0
+    told = ledger.returns(equity, "", "")
+    return NetResult(
+        configuration=trials.configuration(settings),
+        dates=told["date"].to_numpy().astype("datetime64[D]"),
+        returns=told["net_return"].to_numpy() - risk_free,
+        risk_free=risk_free,
+        sessions_per_year=sessions_per_year,
+        cost_bps=account.commission_bps + account.slippage_bps,
+    )
+
+
+def _word(verdict: gate.Verdict) -> str:
+    return "promoted" if verdict.promoted else "refused"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aiquant import schemas
 from aiquant.settings import Settings
@@ -45,3 +46,16 @@ def read(lake: Lake) -> Tried:
     from aiquant.learning import trials
 
     return trials.gather(lake.read(schemas.TRIALS, missing_ok=True), lake.read(schemas.TRIAL_RETURNS, missing_ok=True))
+
+
+def tunings(lake: Lake, settings: Settings) -> list[Tried]:
+    """The tunings in which the configuration of the settings was a trial, each by itself."""
+    from aiquant.learning import trials
+
+    told = lake.read(schemas.TRIALS, missing_ok=True)
+    own = told.filter(pc.equal(told["configuration"], configuration(settings)))
+    found = []
+    for study in sorted(set(own["study"].to_pylist()) - {trials.RUNS, trials.BACKTESTS}):
+        of_study = told.filter(pc.equal(told["study"], study))
+        found.append(trials.gather(of_study, lake.read(schemas.TRIAL_RETURNS, where={"study": study}, missing_ok=True)))
+    return found

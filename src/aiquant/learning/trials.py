@@ -128,6 +128,17 @@ class Tried:
         names = tuple(name for name, kept in zip(self.names, enough, strict=True) if kept)
         return Tried(names, self.dates[common], self.matrix[np.ix_(common, enough)], self.count)
 
+    def beside(self, name: str, dates: Dates, returns: NDArray[np.float64]) -> Tried:
+        """With these net returns (shape of ``dates``, ascending) as the configuration's only record."""
+        others = [other != name for other in self.names]
+        everything = np.union1d(self.dates, dates)
+        matrix = np.full((len(everything), sum(others) + 1), np.nan)
+        matrix[np.searchsorted(everything, self.dates), :-1] = self.matrix[:, others]
+        matrix[np.searchsorted(everything, dates), -1] = returns
+        known = all(others)
+        names = (*(other for other, kept in zip(self.names, others, strict=True) if kept), name)
+        return Tried(names, everything, matrix, max(self.count + known, len(names)))
+
 
 def gather(trials: pa.Table, net_returns: pa.Table) -> Tried:
     """Read the ledger: of a configuration that was tried more than once, the trial with the most sessions counts.

@@ -134,12 +134,36 @@ class CombinatorialSettings(Section):
 class GateSettings(Section):
     """What a model has to show before it is promoted."""
 
+    require_leakage_check: bool = Field(True, description="A run that was not checked for leaks is not promoted.")
+    min_cost_bps: float = Field(
+        1.0, ge=0, description="Commission and slippage that the backtest has charged, basis points a trade."
+    )
     min_rank_ic_t: float = Field(2.0, description="t-statistic (Newey–West) of the out-of-sample rank IC.")
     min_sharpe_net: float = Field(0.0, description="Sharpe ratio net of costs must exceed this.")
-    min_sharpe_probability: float = Field(0.95, ge=0, lt=1, description="Probability that the true Sharpe exceeds 0.")
-    min_sessions: int = Field(500, ge=1, description="Out-of-sample sessions.")
+    min_deflated_sharpe: float = Field(
+        0.95, ge=0, lt=1, description="Probability that the true Sharpe ratio exceeds the luck of all trials."
+    )
+    max_superiority_p: float = Field(
+        0.05, gt=0, le=1, description="p-value of Hansen's test that the best of all trials earns nothing."
+    )
+    max_overfitting: float = Field(
+        0.5, ge=0, le=1, description="Probability of backtest overfitting (CSCV) of the trials; see overfitting_loss."
+    )
+    overfitting_loss: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="More overfitting is excused where the best in sample loses out of sample at most this often.",
+    )
+    overfitting_trials: int = Field(5, ge=2, description="Trials on the same sessions from which on it is asked.")
+    min_better_than_baselines: float = Field(
+        0.9, ge=0, lt=1, description="Probability (paired bootstrap) of a better rank IC than zero and momentum have."
+    )
+    min_better_than_champion: float = Field(
+        0.9, ge=0, lt=1, description="The same against the champion, unless the model is its renewal."
+    )
+    min_sessions: int = Field(500, ge=1, description="Out-of-sample sessions; never fewer than the track record needs.")
     min_breadth: int = Field(10, ge=2, description="Median number of symbols a date.")
-    require_leakage_check: bool = Field(True, description="A run that was not checked for leaks is not promoted.")
 
 
 class LeakageSettings(Section):

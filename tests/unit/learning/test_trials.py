@@ -85,3 +85,14 @@ def test_only_trials_that_traded_on_the_asked_sessions_are_compared() -> None:
     assert np.isfinite(shared.matrix).all()
     assert shared.count == 3
     assert tried.on(asked[:0]).matrix.shape == (0, 0)
+
+
+def test_a_run_beside_the_others_takes_the_place_of_its_own_record() -> None:
+    tried = ledger((trial("a", "c1"), account([100.0, 101.0])), (trial("b", "c2"), account([100.0, 99.0, 98.0])))
+    days = np.arange("2020-01-02", "2020-01-05", dtype="datetime64[D]")
+    again = tried.beside("c1", days, np.array([0.1, 0.2, 0.3]))
+    assert (again.names, again.count) == (("c2", "c1"), 2)
+    assert again.matrix[:, 1] == pytest.approx([0.1, 0.2, 0.3])
+    assert np.isnan(again.matrix[2, 0])
+    new = ledger().beside("c3", days, np.array([0.1, 0.2, 0.3]))
+    assert (new.names, new.count, new.matrix.shape) == (("c3",), 1, (3, 1))
