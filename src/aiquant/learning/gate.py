@@ -66,7 +66,7 @@ class Check:
     value: float | None
     threshold: float | None
     why: str
-    setting: str
+    setting: str = ""
 
 
 @dataclass(frozen=True)

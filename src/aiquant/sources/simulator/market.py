@@ -21,8 +21,8 @@ from aiquant import calendars
 CALENDAR = "XNYS"
 FIRST = date(2015, 1, 2)
 MINUTE_NS = 60 * 10**9
-_REGIMES = np.array([0.006, 0.012, 0.03])  # the market's daily volatility
-_STAY = np.array([[0.985, 0.014, 0.001], [0.02, 0.97, 0.01], [0.005, 0.075, 0.92]])
+REGIMES = np.array([0.006, 0.012, 0.03])  # the market's daily volatility
+STAY = np.array([[0.985, 0.014, 0.001], [0.02, 0.97, 0.01], [0.005, 0.075, 0.92]])
 _SIGNAL = 0.35  # of a day's own volatility, per unit of yesterday's tone
 _START = (
     "Vel",
@@ -119,9 +119,9 @@ class Market:
         regime = np.zeros(days, dtype=np.int64)
         draws = rng.random(days)
         for t in range(1, days):
-            regime[t] = np.searchsorted(np.cumsum(_STAY[regime[t - 1]]), draws[t])
+            regime[t] = np.searchsorted(np.cumsum(STAY[regime[t - 1]]), draws[t])
         regime = np.minimum(regime, 2)
-        market = rng.normal(0.0004, 1.0, days) * _REGIMES[regime]
+        market = rng.normal(0.0004, 1.0, days) * REGIMES[regime]
         own = rng.uniform(0.008, 0.02, (n, 1))
         # the tone of the day's news, mostly none
         self.tone = rng.choice([-1.0, 0.0, 1.0], (n, days), p=[0.15, 0.7, 0.15])
