@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help install demo test test-fast lint bench reference constraints clean minio kafka drill-ingest
+.PHONY: help install demo test test-fast lint bench reference constraints clean minio kafka drill-ingest drill-gate
 help:                ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
@@ -53,6 +53,10 @@ kafka: install       ## a Kafka broker for development on 127.0.0.1:9092, until 
 
 drill-ingest: install ## kill -9 over producers, consumers and broker, then count; LONG=1 for 100 rounds, 1M messages
 	@$(BIN)/python scripts/drill_ingest.py $(if $(LONG),--rounds 100 --messages 1000000) $(if $(SEED),--seed $(SEED))
+
+drill-gate: install  ## how often the gate promotes luck, and how often it finds what is there (a quarter of an hour)
+	@$(BIN)/python scripts/drill_gate.py $(if $(NOISE),--noise $(NOISE)) $(if $(EACH),--each $(EACH)) \
+		$(if $(PNG),--png $(PNG))
 
 reference: install   ## renew the pages of docs/reference that are made from the code
 	$(BIN)/python scripts/reference.py

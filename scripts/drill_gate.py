@@ -1,9 +1,10 @@
 """The drill of the gate: how often it promotes luck, and how often it finds what is there.
 
-Usage: ``python scripts/drill_gate.py [--noise N] [--each N] [--signals S,S,…] [--out FILE] [--png FILE]``
+Usage: ``python scripts/drill_gate.py [--noise N] [--each N] [--signals S,S,…] [--tuned] [--out FILE] [--png FILE]``
 
 Each market is new and seeded. On it somebody does what people do: tries several settings, looks at the result of each
-on the test years, net of costs, and takes the best to the gate. All of it is the product's own way: ``Pipeline``,
+on the test years, net of costs, and takes the best to the gate. With ``--tuned`` a search by ``aiquant tune`` on the
+training years comes before, and its best parameters are what is tried. All is the product's own way: ``Pipeline``,
 ``train.compute``, the book, the account, the ledger of trials, ``evaluate.hold``, and ``leakage.examine`` for what the
 other rules let pass. Nothing but the market is made for the drill.
 
@@ -23,6 +24,7 @@ import math
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -33,18 +35,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
-    os.environ[_name] = "1"  # before the engines are imported: the markets are what runs beside one another
-
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gate_market
 
-from aiquant.jobs import backtest, digests, evaluate, leakage, train, trials
+from aiquant import schemas
+from aiquant.jobs import backtest, digests, evaluate, leakage, train, trials, tune, workspace
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, sessions_of
 from aiquant.learning import gate
 from aiquant.learning import trials as ledger
-from aiquant.settings import Settings, from_values
+from aiquant.settings import Settings, flatten, from_values
 
 PLANTED = 0.08
 """Size of the signal that has to be found: see ``gate_market.bars``."""
@@ -56,6 +56,9 @@ FAST: dict[str, Any] = {
     "xgboost": {"n_estimators": 20, "max_depth": 3, "learning_rate": 0.15, "max_bin": 32},
 }
 """The settings that all trials start from."""
+
+SEARCH = {"tuning.trials": "8", "tuning.folds": "2", "tuning.startup": "4"}
+"""The search of ``--tuned``."""
 
 TRIES: tuple[dict[str, Any], ...] = (
     {},
@@ -75,13 +78,15 @@ class Case:
     seed: int
     signal: float
     costs: bool = True
+    tuned: bool = False
     symbols: int = 24
     last: str = "2018-12-31"
 
     @property
     def key(self) -> str:
         """Its name in the file of results."""
-        return f"{self.seed}/{self.signal:g}/{'costs' if self.costs else 'free'}/{self.symbols}/{self.last}"
+        how = f"{'costs' if self.costs else 'free'}/{'tuned' if self.tuned else 'tried'}"
+        return f"{self.seed}/{self.signal:g}/{how}/{self.symbols}/{self.last}"
 
 
 def settings_of(change: dict[str, Any], costs: bool) -> Settings:
@@ -101,13 +106,33 @@ def judge(cases: Sequence[Case]) -> list[dict[str, Any]]:
     first = cases[0]
     bars = gate_market.bars(first.seed, first.signal, first.symbols, date.fromisoformat(first.last))
     inputs = Inputs(bars, None, None, sessions_of(bars, "XNYS"), {})
+    began = time.process_time()
+    found, before = _searched(bars) if first.tuned else ({}, NOTHING)
     studies: dict[str, train.Study] = {}
     told = []
     for case in cases:
+        changes = [{**change, "xgboost": found | change.get("xgboost", {})} for change in TRIES]
+        runs = [_tried(settings_of(change, case.costs), inputs, studies) for change in changes]
+        told.append(_verdict(case, inputs, runs, before) | {"seconds": round(time.process_time() - began, 2)})
         began = time.process_time()
-        runs = [_tried(settings_of(change, case.costs), inputs, studies) for change in TRIES]
-        told.append(_verdict(case, inputs, runs) | {"seconds": round(time.process_time() - began, 2)})
     return told
+
+
+Ledger = tuple[pa.Table, pa.Table]
+"""Rows of the tables ``trials`` and ``trial_returns``."""
+
+NOTHING: Ledger = (schemas.TRIALS.schema.empty_table(), schemas.TRIAL_RETURNS.schema.empty_table())
+
+
+def _searched(bars: pa.Table) -> tuple[dict[str, Any], Ledger]:
+    """The best parameters that ``aiquant tune`` finds, and what it wrote into the ledger."""
+    base = flatten({section: {k: str(v) for k, v in values.items()} for section, values in FAST.items()})
+    with tempfile.TemporaryDirectory(prefix="aiquant-drill-") as folder:
+        home = workspace.open_(workspace.create(Path(folder) / "w").root, base | SEARCH)
+        home.lake.write(schemas.BARS, bars)
+        found = tune.tune(home, Journal()).best or {}
+        whole = {name: int(value) if float(value).is_integer() else value for name, value in found.items()}
+        return whole, (home.lake.read(schemas.TRIALS), home.lake.read(schemas.TRIAL_RETURNS))
 
 
 @dataclass(frozen=True)
@@ -132,19 +157,19 @@ def _tried(settings: Settings, inputs: Inputs, studies: dict[str, train.Study]) 
     return _Run(settings, study, account.equity, ratio)
 
 
-def _verdict(case: Case, inputs: Inputs, runs: list[_Run]) -> dict[str, Any]:
+def _verdict(case: Case, inputs: Inputs, runs: list[_Run], before: Ledger) -> dict[str, Any]:
     best = max(runs, key=lambda run: run.sharpe if math.isfinite(run.sharpe) else -math.inf)
     names = [trials.configuration(run.settings) for run in runs]
-    rows = ledger.rows([ledger.Trial(ledger.RUNS, name, "", name) for name in names])
-    returns = pa.concat_tables(
-        [ledger.returns(run.equity, ledger.RUNS, name) for run, name in zip(runs, names, strict=True)]
-    )
+    rows = [before[0], ledger.rows([ledger.Trial(ledger.RUNS, name, "", name) for name in names])]
+    returns = [before[1], *(ledger.returns(r.equity, ledger.RUNS, n) for r, n in zip(runs, names, strict=True))]
+    tried = ledger.gather(pa.concat_tables(rows), pa.concat_tables(returns))
+    tunings = [ledger.gather(*before)] if before[0].num_rows else []
     pipeline, judged = Pipeline(best.settings), best.study.judgement
 
     def held(clean: bool) -> gate.Verdict:
         candidate = evaluate.Candidate(best.study.trained.forecasts, best.study.labels, judged, best.equity)
         return evaluate.hold(
-            pipeline, inputs, candidate, best.settings.gate, leakage=clean, tried=ledger.gather(rows, returns)
+            pipeline, inputs, candidate, best.settings.gate, leakage=clean, tried=tried, tunings=tunings
         )
 
     verdict = held(True)
@@ -275,13 +300,17 @@ def main() -> int:
     parser.add_argument("--noise", type=int, default=200, help="markets without a signal")
     parser.add_argument("--each", type=int, default=30, help="markets of each size of the signal")
     parser.add_argument("--signals", default=",".join(f"{s:g}" for s in SIGNALS))
+    parser.add_argument("--tuned", action="store_true", help="search for parameters by aiquant tune before")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("build/drill_gate.jsonl"))
     parser.add_argument("--png", type=Path, help="where to draw the power curve")
     told = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+        os.environ[name] = "1"  # for the processes that are started: the markets are what runs beside one another
     sizes = [float(s) for s in told.signals.split(",") if s]
-    groups = [[Case(seed, 0.0), Case(seed, 0.0, costs=False)] for seed in range(told.noise)]
-    groups += [[Case(10_000 + seed, size)] for size in sizes for seed in range(told.each)]
+    how = told.tuned
+    groups = [[Case(s, 0.0, tuned=how), Case(s, 0.0, costs=False, tuned=how)] for s in range(told.noise)]
+    groups += [[Case(10_000 + s, size, tuned=how)] for size in sizes for s in range(told.each)]
     began = time.monotonic()
     results = run(groups, told.processes, told.out)
     kept = report(results)

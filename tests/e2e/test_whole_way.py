@@ -179,4 +179,7 @@ def test_a_backtest_by_other_costs_is_answered_and_not_kept(done_run: Done, aiqu
     assert free.code == 0 and free.json["kept"] is False
     assert free.json["figures"]["strategy"]["sharpe"] > answer.json["sharpe_net"]
     assert kept.read_text() == before
-    assert aiquant("evaluate", "-w", folder, "--json").json["checks"] == answer.json["gate"]["checks"]
+    again, first = aiquant("evaluate", "-w", folder, "--json").json, answer.json["gate"]
+    same = ("leakage", "costs", "rank_ic_t", "sharpe_net", "beats_zero", "beats_momentum", "breadth")
+    assert [c for c in again["checks"] if c["name"] in same] == [c for c in first["checks"] if c["name"] in same]
+    assert again["figures"]["trials"] > first["figures"]["trials"], "to look at another book is to try it"

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from aiquant.settings import Settings, TrackingSettings, XGBoostSettings
 NAMES = ("a", "b", "c")
 X = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
 PASSED = Verdict(True, (Check("sessions", True, 900, 500, "the sessions out of sample are 900"),))
+REFUSED = Verdict(False, (Check("rank_ic_t", False, 0.3, 2.0, "the t-statistic is 0.3"),))
 
 
 def model(folder: Path, seed: int = 7) -> Forecaster:
@@ -178,10 +180,89 @@ class TestRegistry:
     def test_the_gate_decides(self, store: Tracking, tmp_path: Path) -> None:
         model(tmp_path / "model")
         logged = tracking.log_run(store, record(f"{store.model_name}-noise", tmp_path))
-        refused = Verdict(False, (Check("rank_ic_t", False, 0.3, 2.0, "the t-statistic is 0.3"),))
         with pytest.raises(RefusedError, match="is not registered: the t-statistic is 0.3"):
-            registry.register(store, logged, refused, {})
+            registry.register(store, logged, REFUSED, {})
         assert registry.list_versions(store) == []
+
+    def test_who_followed_whom_is_kept_with_the_version(self, store: Tracking, tmp_path: Path) -> None:
+        self.offer(store, tmp_path, "one")
+        self.offer(store, tmp_path, "three")
+        back = registry.rollback(store)
+        assert [(p.kind, p.before, p.override) for p in back.promotions] == [
+            ("promote", None, None),
+            ("rollback", 2, None),
+        ]
+        assert back.promotions[0].by and back.promotions[0].at <= back.promotions[1].at
+
+    def refused(self, store: Tracking, folder: Path, run: str) -> registry.Version:
+        """A version that was let pass once, and would be no longer."""
+        version = self.offer(store, folder, run)
+        logged = tracking.find(store, version.run_id)
+        assert logged is not None
+        again = registry.restate(store, logged, REFUSED)
+        assert again is not None and again.aliases == version.aliases, "who is in use does not change"
+        return again
+
+    def test_a_refused_version_needs_a_reason_which_stays_with_it(self, store: Tracking, tmp_path: Path) -> None:
+        version = self.refused(store, tmp_path, "one").version
+        self.offer(store, tmp_path, "three")
+        with pytest.raises(RefusedError, match="did not pass the gate: the t-statistic is 0.3"):
+            registry.promote(store, version)
+        assert self.aliases(store) == {2: ("champion",), 1: ("previous",)}
+        used = registry.promote(store, version, override="the feed of May was wrong")
+        assert used.aliases == ("champion",) and used.override == "the feed of May was wrong"
+        assert used.verdict == "refused", "an override changes who is in use, not the verdict"
+        registry.rollback(store)
+        assert (
+            registry.rollback(store).override == "the feed of May was wrong"
+        ), "rolled back to, it is still overridden"
+
+    def test_a_refused_run_is_registered_with_a_reason_alone(self, store: Tracking, tmp_path: Path) -> None:
+        model(tmp_path / "model")
+        logged = tracking.log_run(store, record(f"{store.model_name}-noise", tmp_path))
+        version = registry.register(store, logged, REFUSED, {}, override="a test of the way")
+        assert (version.aliases, version.verdict, version.override) == (("champion",), "refused", "a test of the way")
+
+    def test_a_verdict_on_another_artefact_does_not_count(self, store: Tracking, tmp_path: Path) -> None:
+        version = self.offer(store, tmp_path, "one")
+        tag = json.dumps(PASSED.to_dict() | {"digest": "of another"})
+        store.client.set_model_version_tag(store.model_name, str(version.version), "aiquant.verdict", tag)
+        with pytest.raises(RefusedError, match="given on another artefact"):
+            registry.promote(store, version.version)
+
+    @pytest.mark.parametrize("step", range(4))
+    def test_killed_anywhere_one_champion_is_in_use_and_the_way_back_is_known(
+        self, store: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    ) -> None:
+        self.offer(store, tmp_path, "one")
+        self.offer(store, tmp_path, "three")
+        self.offer(store, tmp_path, "fives", promote_it=False)
+        writes = ("set_model_version_tag", "set_registered_model_alias", "delete_registered_model_alias")
+        done = 0
+
+        def dying(write: Any) -> Any:
+            def once(*args: Any) -> None:
+                nonlocal done
+                if done == step:
+                    raise KeyboardInterrupt
+                done += 1
+                write(*args)
+
+            return once
+
+        with monkeypatch.context() as patch:
+            for name in writes:
+                patch.setattr(store.client, name, dying(getattr(store.client, name)))
+            with pytest.raises(KeyboardInterrupt):
+                registry.promote(store, 3)
+        moved = step > 1  # the note is written first, then the champion's alias moves
+        expected = {3: ("champion",), 2: ("previous",), 1: ()}
+        assert self.aliases(store) == (expected if moved else {3: ("challenger",), 2: ("champion",), 1: ("previous",)})
+        registry.promote(store, 3)
+        assert self.aliases(store) == expected
+        told = store.client.get_registered_model(store.model_name).aliases
+        assert {name: int(number) for name, number in told.items()} == {"champion": 3, "previous": 2}
+        assert registry.rollback(store).version == 2
 
     def test_the_champion_is_loaded_as_it_was_registered_or_not_at_all(self, store: Tracking, tmp_path: Path) -> None:
         version = self.offer(store, tmp_path, "first")
@@ -199,6 +280,7 @@ class TestRegistry:
 QUIET = """
 import sys
 from pathlib import Path
+from typing import Any
 import numpy as np
 from aiquant.learning import tracking
 from aiquant.learning.tracking import Record
@@ -225,6 +307,7 @@ def test_it_says_nothing_and_leaves_nothing_in_the_current_folder(tmp_path: Path
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from aiquant.learning import tracking
 from aiquant.settings import TrackingSettings
 os.link = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from aiquant.cli import options
 from aiquant.cli.console import Console, table
 from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from aiquant.jobs.models import Shown
 
 app = typer.Typer()
 
@@ -23,12 +28,69 @@ def ls(workspace: WorkspaceOption = None, told: SetOption = None, as_json: JsonO
 
     opened = options.workspace(workspace, told)
     found = job.list_models(opened)
-    rows = [(m.version, m.aliases, m.run_id, m.rank_ic_t, m.sharpe_net, m.made) for m in found]
+    rows = [
+        (m.version, m.aliases, m.run_id, _gate(m.verdict, m.override), m.rank_ic_t, m.sharpe_net, m.made) for m in found
+    ]
     Console(as_json).answer(
         {"models": found},
         (
-            table(["version", "aliases", "run", "rank IC t", "Sharpe net", "made"], rows)
+            table(["version", "aliases", "run", "gate", "rank IC t", "Sharpe net", "made"], rows)
             if rows
             else "No model is registered yet."
         ),
     )
+
+
+@app.command("show", epilog="Example: aiquant models show 3")
+def show(
+    version: Annotated[int | None, typer.Argument(metavar="VERSION", help="Default: the champion.")] = None,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a version: the verdict of the gate on it, and each time that it came into use."""
+    from aiquant.jobs import models as job
+
+    _answer(Console(as_json), job.show(options.workspace(workspace, told), version))
+
+
+@app.command("promote", epilog="Example: aiquant models promote 3")
+def promote(
+    which: Annotated[str, typer.Argument(metavar="VERSION|RUN", help="Number of a version, or a run's id.")],
+    override: Annotated[
+        str | None,
+        typer.Option(metavar="WHY", help="Promote it although the gate refused it; the reason is kept for all to see."),
+    ] = None,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a version in the champion's place; exit code 4 when the gate did not let it pass."""
+    from aiquant.jobs import models as job
+
+    _answer(Console(as_json), job.promote(options.workspace(workspace, told), which, override))
+
+
+@app.command("rollback", epilog="Example: aiquant models rollback")
+def rollback(workspace: WorkspaceOption = None, told: SetOption = None, as_json: JsonOption = False) -> None:
+    """Put the previous champion back in its place."""
+    from aiquant.jobs import models as job
+
+    _answer(Console(as_json), job.rollback(options.workspace(workspace, told)))
+
+
+def _answer(console: Console, shown: Shown) -> None:
+    line = shown.line
+    name = f"Version {line.version}" + (f" ({', '.join(line.aliases)})" if line.aliases else "")
+    checks = [(c["name"], c["passed"], c["value"], c["threshold"], c["why"]) for c in shown.checks]
+    changes = [(p["at"], p["kind"], p["before"], p["by"], p["override"] or "") for p in shown.promotions]
+    console.answer(
+        shown.to_dict(),
+        f"{name} of run {line.run_id}, gate: {_gate(line.verdict, line.override)}",
+        table(["check", "passed", "value", "threshold", "why"], checks),
+        table(["in use from", "by", "after version", "account", "override"], changes) if changes else "Never in use.",
+    )
+
+
+def _gate(verdict: str, override: str | None) -> str:
+    return verdict if override is None else f"{verdict}, OVERRIDDEN: {override}"

@@ -1,11 +1,18 @@
-"""The versions of the registered model."""
+"""The versions of the registered model: which there are, which is in use, and how that changes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from aiquant.jobs.workspace import Workspace
+from aiquant.errors import MissingError, RefusedError, UsageError
+from aiquant.jobs import track
+from aiquant.jobs.workspace import Workspace, read_json
+
+if TYPE_CHECKING:
+    from aiquant.learning.registry import Version
+    from aiquant.learning.tracking import Tracking
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,34 @@ class ModelLine:
     sharpe_net: float | None
     digest: str
     made: str
+    override: str | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A registered version with all that is known of it.
+
+    Attributes
+    ----------
+    passed
+        Whether the gate let this very artefact pass.
+    checks, figures
+        Of the gate.
+    promotions
+        Each time that it was put in the champion's place: ``at``, ``by``, ``before``, ``kind``, ``override``.
+    """
+
+    line: ModelLine
+    passed: bool
+    checks: list[dict[str, Any]]
+    figures: dict[str, float | None]
+    metrics: dict[str, float]
+    promotions: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        told = {name: value for name, value in vars(self).items() if name != "line"}
+        return {**asdict(self.line), **told}
 
 
 def list_models(workspace: Workspace) -> list[ModelLine]:
@@ -30,17 +65,107 @@ def list_models(workspace: Workspace) -> list[ModelLine]:
     if not tracking.is_there(workspace.settings.tracking, workspace.root):
         return []
     store = tracking.connect(workspace.settings.tracking, workspace.root)
-    return [
-        ModelLine(
-            version=found.version,
-            aliases=list(found.aliases),
-            run_id=found.run_id,
-            verdict=found.verdict,
-            rank_ic=found.metrics.get("rank_ic"),
-            rank_ic_t=found.metrics.get("rank_ic_t"),
-            sharpe_net=found.metrics.get("net_sharpe"),
-            digest=found.digest,
-            made=datetime.fromtimestamp(found.created / 1000, UTC).isoformat(timespec="seconds"),
-        )
-        for found in registry.list_versions(store)
-    ]
+    return [_line(found) for found in registry.list_versions(store)]
+
+
+def show(workspace: Workspace, version: int | None = None) -> Shown:
+    """One version, by default the champion.
+
+    Raises
+    ------
+    MissingError
+        When there is no such version, or no champion.
+    """
+    from aiquant.learning import registry
+
+    store = _store(workspace)
+    found = registry.champion(store) if version is None else registry.get(store, version)
+    if found is None:
+        raise MissingError(f"model {store.model_name} has no champion", "see the versions with: aiquant models ls")
+    return _shown(found)
+
+
+def promote(workspace: Workspace, which: str, override: str | None = None) -> Shown:
+    """Put a version (its number), or the model of a run (its id), in the champion's place.
+
+    Parameters
+    ----------
+    override
+        Why it is promoted although the gate refused it; kept with the version for all to see.
+
+    Raises
+    ------
+    RefusedError
+        When the gate did not let it pass and no reason is given.
+    MissingError
+        When there is no such version or run, or the run was not judged.
+    UsageError
+        When the reason is empty.
+    """
+    from aiquant.learning import registry
+    from aiquant.learning.gate import Verdict
+
+    if override is not None and not override.strip():
+        raise UsageError("an override needs a reason", 'write it: --override "why the gate is wrong here"')
+    store = _store(workspace)
+    if which.isdecimal():
+        return _shown(registry.promote(store, int(which), override))
+    known = next((v for v in registry.list_versions(store) if v.run_id == which), None)
+    if known is not None:
+        return _shown(registry.promote(store, known.version, override))
+    file = workspace.run_folder(which) / "verdict.json"
+    if not file.is_file():
+        raise MissingError(f"run {which} was not judged", f"do it with: aiquant evaluate {which}")
+    verdict = Verdict.from_dict(read_json(file))
+    if override is None:
+        why = "; ".join(verdict.reasons) or "it passed the gate and was not registered"
+        raise RefusedError(f"run {which}: {why}", f"evaluate it (again): aiquant evaluate {which}")
+    version = track.register_anyway(workspace, store, which, verdict, override)
+    return _shown(registry.get(store, version))
+
+
+def rollback(workspace: Workspace) -> Shown:
+    """Put the previous champion back in its place.
+
+    Raises
+    ------
+    MissingError
+        When there is none.
+    """
+    from aiquant.learning import registry
+
+    return _shown(registry.rollback(_store(workspace)))
+
+
+def _store(workspace: Workspace) -> Tracking:
+    from aiquant.learning import tracking
+
+    if not tracking.is_there(workspace.settings.tracking, workspace.root):
+        raise MissingError("nothing was tracked in this workspace yet", "train a model with: aiquant run")
+    return tracking.connect(workspace.settings.tracking, workspace.root)
+
+
+def _line(found: Version) -> ModelLine:
+    return ModelLine(
+        version=found.version,
+        aliases=list(found.aliases),
+        run_id=found.run_id,
+        verdict=found.verdict,
+        rank_ic=found.metrics.get("rank_ic"),
+        rank_ic_t=found.metrics.get("rank_ic_t"),
+        sharpe_net=found.metrics.get("net_sharpe"),
+        digest=found.digest,
+        made=datetime.fromtimestamp(found.created / 1000, UTC).isoformat(timespec="seconds"),
+        override=found.override,
+    )
+
+
+def _shown(found: Version) -> Shown:
+    return Shown(
+        line=_line(found),
+        passed=found.passed,
+        checks=[dict(check) for check in found.checks],
+        figures=found.figures,
+        metrics=found.metrics,
+        promotions=[asdict(promotion) for promotion in found.promotions],
+    )

@@ -60,12 +60,15 @@ def baselines(
     if settings.learning.model == "momentum":
         found.append(Rival("momentum", "rank IC", excused="the model is momentum itself"))
     else:
-        theirs = judgement.judge(_momentum(pipeline, inputs, forecasts), labels)
-        found.append(by_rank_ic("momentum", judged, theirs, seed))
+        plain = _momentum(pipeline, inputs, forecasts)
+        if plain.num_rows:
+            found.append(by_rank_ic("momentum", judged, judgement.judge(plain, labels), seed))
+        else:
+            found.append(Rival("momentum", "rank IC", unknown="its twelve months reach over no date of the forecasts"))
     if settings.portfolio.rule == "long-only" and equal_weight is not None:
-        plain = pl.DataFrame(trials.returns(equal_weight, "", "")).select("date", theirs="net_return")
+        book = pl.DataFrame(trials.returns(equal_weight, "", "")).select("date", theirs="net_return")
         own = pl.DataFrame({"date": pl.Series(net.dates), "ours": net.returns + net.risk_free})
-        both = own.join(plain, on="date", how="inner").sort("date")
+        both = own.join(book, on="date", how="inner").sort("date")
         difference = _difference(both["ours"].to_numpy(), both["theirs"].to_numpy(), seed)
         found.append(Rival("equal weight", "net return", difference))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,36 +37,63 @@ def log_verdict(workspace: Workspace, tracking: Tracking, run_id: str, verdict: 
     MissingError
         When the run was never logged.
     """
-    from aiquant.errors import MissingError
     from aiquant.learning import registry
     from aiquant.learning import tracking as mlflow
 
-    logged = mlflow.find(tracking, run_id)
-    if logged is None:
-        raise MissingError(f"MLflow at {tracking.uri} does not know run {run_id}", "train it again: aiquant train")
+    logged = _logged(tracking, run_id)
     folder = workspace.run_folder(run_id)
-    figures = read_json(folder / "backtest.json")["figures"]["strategy"]
-    names = (
-        "sharpe",
-        "sharpe_probability",
-        "annual_return",
-        "volatility",
-        "max_drawdown",
-        "annual_turnover",
-        "annual_costs",
-    )
-    metrics = {f"net_{name}": float(figures[name]) for name in names if figures[name] is not None}
+    metrics = _net(folder)
+    judged = {f"gate_{name}": value for name, value in verdict.figures.items() if value is not None}
     tags = {
         "aiquant.gate": "promoted" if verdict.promoted else "refused",
         "aiquant.reasons": "; ".join(verdict.reasons),
     }
     kept = [folder / name for name in ("backtest.json", "leakage.json")]
-    mlflow.add(tracking, logged, metrics, tags, [path for path in kept if path.is_file()])
+    mlflow.add(tracking, logged, metrics | judged, tags, [path for path in kept if path.is_file()])
     if not verdict.promoted:
+        registry.restate(tracking, logged, verdict)
         return None
+    return registry.register(tracking, logged, verdict, _scores(folder, metrics)).version
+
+
+def register_anyway(workspace: Workspace, tracking: Tracking, run_id: str, verdict: Verdict, why: str) -> int:
+    """Register a run that the gate refused, and promote it; the reason is kept with the version."""
+    from aiquant.learning import registry
+
+    folder = workspace.run_folder(run_id)
+    scores = _scores(folder, _net(folder))
+    return registry.register(tracking, _logged(tracking, run_id), verdict, scores, override=why).version
+
+
+def _logged(tracking: Tracking, run_id: str) -> Logged:
+    from aiquant.errors import MissingError
+    from aiquant.learning import tracking as mlflow
+
+    logged = mlflow.find(tracking, run_id)
+    if logged is None:
+        raise MissingError(f"MLflow at {tracking.uri} does not know run {run_id}", "train it again: aiquant train")
+    return logged
+
+
+_NET = (
+    "sharpe",
+    "sharpe_probability",
+    "annual_return",
+    "volatility",
+    "max_drawdown",
+    "annual_turnover",
+    "annual_costs",
+)
+
+
+def _net(folder: Path) -> dict[str, float]:
+    figures = read_json(folder / "backtest.json")["figures"]["strategy"]
+    return {f"net_{name}": float(figures[name]) for name in _NET if figures[name] is not None}
+
+
+def _scores(folder: Path, net: dict[str, float]) -> dict[str, float]:
     told = read_json(folder / "manifest.json")["results"]
-    scores = {"rank_ic": told["rank_ic"], "rank_ic_t": told["rank_ic_t"], **metrics}
-    return registry.register(tracking, logged, verdict, scores).version
+    return {"rank_ic": told["rank_ic"], "rank_ic_t": told["rank_ic_t"], **net}
 
 
 def _record(workspace: Workspace, trained: TrainedRun) -> Record:

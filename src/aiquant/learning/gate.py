@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from aiquant.backtest import sharpe
 from aiquant.backtest.bootstrap import Difference
@@ -92,6 +92,12 @@ class Verdict:
         """As JSON values."""
         checks = [asdict(check) for check in self.checks]
         return {"promoted": self.promoted, "checks": checks, "figures": dict(self.figures)}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+        """What :meth:`to_dict` gave."""
+        checks = tuple(Check(**check) for check in told["checks"])
+        return cls(bool(told["promoted"]), checks, dict(told.get("figures", {})))
 
 
 def decide(

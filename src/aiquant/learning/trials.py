@@ -38,7 +38,7 @@ class Trial:
     model
         Name of the forecaster.
     configuration
-        ``settings.fingerprint(without=("gate", "leakage"))``.
+        ``aiquant.jobs.trials.configuration(settings)``: a digest of all settings that make its forecasts and its book.
     params
         What was set for it, for people.
     run_id
