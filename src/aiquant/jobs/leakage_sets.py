@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from aiquant import calendars
+from aiquant import calendars, schemas
 from aiquant.jobs import vintages
 from aiquant.jobs.feature_bars import LakeBars
 from aiquant.jobs.feature_rows import Rows
@@ -45,18 +45,16 @@ def check(workspace: Workspace, journal: Journal, names: list[str], pipeline: ty
 
     wanted = list(dict.fromkeys(n for name in names for n in (catalogue.names() if name == "all" else [name])))
     chosen = {name: catalogue.get(name) for name in wanted}
-    settings, asked = workspace.settings, versions_of(workspace.lake)
-    bars = LakeBars(workspace.lake, settings.data.interval, settings.data.calendar, asked["bars"])
-    inputs = around(workspace.lake, settings, asked, bars.sessions)
-    moments = cuts(inputs.sessions, settings.leakage.cuts, settings.learning.seed)
+    settings, lake = workspace.settings, workspace.lake
+    bars = LakeBars(lake, settings.data.interval, settings.data.calendar, lake.version(schemas.BARS))
+    moments = cuts(bars.sessions, settings.leakage.cuts, settings.learning.seed)
     verdict = Verdict()
     with journal.station("check leakage") as station:
         advance = journal.progress("check leakage")
         for done, name in enumerate(wanted):
             advance(done, len(wanted))
-            made = pipeline(
-                settings.model_copy(update={"features": settings.features.model_copy(update={"set": name})})
-            )
+            own = settings.model_copy(update={"features": settings.features.model_copy(update={"set": name})})
+            made, inputs = pipeline(own), around(lake, own, versions_of(lake, own), bars.sessions)
             verdict.comparisons.extend(examine(Rows(made, inputs, bars), chosen[name].name, moments))
         station.rows = sum(c.compared for c in verdict.comparisons)
         station.note = "passed" if verdict.passed else "LEAK: " + ", ".join(verdict.leaking)

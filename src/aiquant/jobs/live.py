@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import DataError, RefusedError, UsageError
+from aiquant.jobs import feature_plan
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.live_feed import Feed
 from aiquant.jobs.live_history import History, axis
@@ -28,6 +29,7 @@ from aiquant.jobs.workspace import Workspace
 if TYPE_CHECKING:
     from aiquant.features.catalogue import FeatureSet
     from aiquant.features.online import OnlineStore
+    from aiquant.lake import Lake
     from aiquant.streams.metrics import LiveMetrics
 
 READER = "live"
@@ -93,7 +95,7 @@ def live(
     stop = stop or threading.Event()
     sets = [catalogue.get(name) for name in dict.fromkeys(names or [settings.features.set])]
     for chosen in sets:
-        _demand_bars_alone(chosen)
+        _demand_bars_alone(workspace.lake, chosen)
     done = Lived(tuple(s.name for s in sets))
     begun = time.perf_counter()
     with journal.station("live " + ", ".join(done.sets)) as station, ExitStack() as stack:
@@ -117,11 +119,11 @@ def live(
     return done
 
 
-def _demand_bars_alone(chosen: FeatureSet) -> None:
-    """Refuse a set that is made from further tables: their rows are not followed here."""
+def _demand_bars_alone(lake: Lake, chosen: FeatureSet) -> None:
+    """Refuse a set that is made from further tables which have rows: these are not followed here."""
     from aiquant.features import fields
 
-    others = fields.tables(chosen.fields)
+    others = [name for name in fields.tables(chosen.fields) if lake.version(feature_plan.named(name)) is not None]
     if others:
         raise UsageError(
             f"set {chosen.name} reads the table(s) {', '.join(others)} besides bars, which live features do not follow",

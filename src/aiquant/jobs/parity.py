@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -22,11 +22,9 @@ from aiquant.jobs import vintages
 from aiquant.jobs.comparing import KEY, compare
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.live_history import SLOT, History, as_bars, axis
+from aiquant.jobs.pipeline import Pipeline, around, versions_of
 from aiquant.jobs.vintages import Reach
 from aiquant.jobs.workspace import Workspace
-
-if TYPE_CHECKING:
-    from aiquant.features.catalogue import FeatureSet
 
 BATCH = "batch"
 
@@ -121,7 +119,7 @@ def check(
     with journal.station("check parity") as station:
         for done, name in enumerate(told):
             journal.progress(station.name)(done, len(told))
-            one = _Days(workspace, history, catalogue.get(name), parity.first, parity.last)
+            one = _Days(workspace, history, name, parity.first, parity.last)
             parity.ways.extend(one.ways())
         station.rows = sum(way.values for way in parity.ways)
         station.note = "passed" if parity.passed else "DIFFERS"
@@ -131,7 +129,10 @@ def check(
 class _Days:
     """One set on these days: the bars that it looks back at, and what batch makes of them."""
 
-    def __init__(self, workspace: Workspace, history: History, chosen: FeatureSet, first: date, last: date) -> None:
+    def __init__(self, workspace: Workspace, history: History, name: str, first: date, last: date) -> None:
+        told = workspace.settings.features.model_copy(update={"set": name})
+        self.pipeline = Pipeline(workspace.settings.model_copy(update={"features": told}))
+        chosen = self.pipeline.feature_set
         self.workspace, self.history, self.chosen = workspace, history, chosen
         self.first, self.last = first, last
         self.names = [feature.name for feature in chosen.features]
@@ -141,6 +142,8 @@ class _Days:
         lake = workspace.lake
         has_actions = lake.version(schemas.CORPORATE_ACTIONS) is not None
         self.actions = lake.read(schemas.CORPORATE_ACTIONS, history=True) if has_actions else None
+        own = self.pipeline.settings
+        self.inputs = around(lake, own, versions_of(lake, own), history.axis.sessions)
         sessions, per_session = history.axis.sessions, history.axis.per_session
         back = history.axis.sessions_of(chosen.slots(per_session))
         self.reach = Reach(sessions, back, history.begun(), first)
@@ -151,7 +154,11 @@ class _Days:
 
     def ways(self) -> Iterator[Way]:
         """Each way beside batch."""
-        yield self._beside("bar by bar", self.whole, self._bar_by_bar())
+        if any(rows is not None and rows.num_rows for rows in self.inputs.attached.values()):
+            told = "it reads tables besides bars, which live features do not follow"
+            yield Way(self.chosen.name, "bar by bar", None, 0, 0, told)
+        else:
+            yield self._beside("bar by bar", self.whole, self._bar_by_bar())
         yield self._lake()
         yield self._online()
 
@@ -163,7 +170,7 @@ class _Days:
         inside = reach or self.reach
         made = engine.compute(
             self.chosen,
-            bars,
+            self.pipeline.attach(bars, self.inputs),
             self.history.axis.sessions,
             self.actions,
             self.compat,

@@ -183,7 +183,8 @@ def test_the_versions_of_all_tables_are_recorded_and_asked_for_again(home: Works
 
 
 def test_live_features_refuse_what_they_do_not_follow(home: Workspace) -> None:
-    with pytest.raises(UsageError, match="set news reads the table.s. news, scores besides bars"):
+    home.lake.write(NEWS, articles(1, 3))
+    with pytest.raises(UsageError, match="set news reads the table.s. news besides bars"):
         live.live(home, Journal(), ("news",), drain=True, kafka=False)
 
 

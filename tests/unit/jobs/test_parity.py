@@ -59,6 +59,7 @@ def minutes(shared_data: Path) -> pl.DataFrame:
     return columns(filled(told, "1m", stamp))
 
 
+@pytest.mark.slow
 def test_every_set_on_real_daily_bars(daily: pl.DataFrame, tmp_path: Path) -> None:
     space = workspace.create(tmp_path / "w")
     names = catalogue.names()
@@ -76,6 +77,7 @@ def test_every_set_on_real_daily_bars(daily: pl.DataFrame, tmp_path: Path) -> No
     assert verdict.passed and "are the same in every way" in verdict.sentence()
 
 
+@pytest.mark.slow
 def test_every_set_on_real_minutes(minutes: pl.DataFrame, tmp_path: Path) -> None:
     space = Workspace(workspace.create(tmp_path / "w").root, {"data.interval": "1m"})
     days = sorted(set(minutes["date"]))
