@@ -104,10 +104,10 @@ class FeatureTable:
         """Its columns."""
         return self._derived.columns()
 
-    def read(self, part: Part | None = None) -> pa.Table:
+    def read(self, part: Part | None = None, columns: list[str] | None = None) -> pa.Table:
         """Its rows as they were known at their own time, all or those of a part, sorted by symbol and event_time."""
         wanted = OWN_TIME if part is None else OWN_TIME & _of(part)
-        return self._lake.read(self.table, where=wanted, history=True)
+        return self._lake.read(self.table, columns, where=wanted, history=True)
 
     def rows(self) -> int:
         """How many rows were known at their own time."""

@@ -127,9 +127,36 @@ def by_spark(workspace: Workspace) -> pa.Table:
     return rows.sort_by([("symbol", "ascending"), ("event_time", "ascending")])
 
 
-def current(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: Inputs) -> pa.Table:
-    """The features of ``inputs`` as they were known at their own time; the table is brought up to them first."""
+PORTION = 1 << 26
+"""Bytes of features, 64 MiB, that are held beside a panel; what is more is read as many at a time."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The rows of a set's table, read a portion at a time: see :class:`aiquant.learning.matrix.Portions`."""
+
+    table: FeatureTable
+    parts: list[Part]
+
+    def keys(self) -> pa.Table:
+        """Symbol, date and event_time of all rows."""
+        return self.table.read(columns=["symbol", "date", "event_time"])
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        return map(self.table.read, self.parts)
+
+
+def current(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: Inputs) -> pa.Table | Stored:
+    """The features of ``inputs`` as they were known at their own time; the table is brought up to them first.
+
+    More than a :data:`PORTION` stays on disk until it is read.
+    """
     work = _Work(workspace, pipeline, inputs, of_inputs(inputs))
+    rows = PORTION // (4 * len(pipeline.feature_set.features))
+    if inputs.bars.num_rows > rows:
+        _bring_up(workspace, journal, work, False, None)
+        by_symbols = replace(work.rows.shape, compares=False, most=rows)
+        return Stored(work.table, by_symbols.whole())
     kept: list[pa.Table] = []
     done = _bring_up(workspace, journal, work, False, None, kept)
     if done.whole is None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aiquant.features.catalogue import FeatureSet
     from aiquant.lake import Lake
     from aiquant.learning.forecasters import Forecaster
+    from aiquant.learning.matrix import Features
     from aiquant.learning.panel import Panel
     from aiquant.learning.splits import Fold
     from aiquant.learning.training import Trained
@@ -331,8 +332,8 @@ class Pipeline:
         """Members of the universe, from when to when; None when every symbol with a bar counts."""
         return inputs.universe
 
-    def panel(self, features: pa.Table, labels: pa.Table, universe: pa.Table | None) -> Panel:
-        """Features and labels side by side."""
+    def panel(self, features: Features, labels: pa.Table, universe: pa.Table | None) -> Panel:
+        """Features, of which a table may come in portions, and labels side by side."""
         from aiquant.learning import panel
 
         told = self.settings.labels

@@ -22,6 +22,7 @@ from aiquant.jobs.workspace import Workspace, read_json, write_json
 if TYPE_CHECKING:
     from aiquant.learning.forecasters import Forecaster
     from aiquant.learning.judgement import Judgement
+    from aiquant.learning.matrix import Features
     from aiquant.learning.panel import Panel
     from aiquant.learning.training import Trained
 
@@ -72,8 +73,9 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
         inputs = read(workspace.lake, workspace.settings)
         station.rows = inputs.bars.num_rows
         about = data_version(inputs)
-    features = feature_job.current(workspace, journal, pipeline, inputs)
-    study = compute(pipeline, inputs, features, run_id_of(pipeline, about), journal)
+    run_id = run_id_of(pipeline, about)
+    # No name here holds the features: they are let go of as soon as the panel is made.
+    study = compute(pipeline, inputs, feature_job.current(workspace, journal, pipeline, inputs), run_id, journal)
     with journal.station("write the run") as station:
         told = _write(workspace, pipeline, inputs, about, study)
         station.rows = study.trained.forecasts.num_rows
@@ -85,7 +87,7 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
     return done
 
 
-def compute(pipeline: Pipeline, inputs: Inputs, features: pa.Table, run_id: str, journal: Journal) -> Study:
+def compute(pipeline: Pipeline, inputs: Inputs, features: Features, run_id: str, journal: Journal) -> Study:
     """Everything from features to a judgement; writes nothing."""
     from aiquant.learning import training
 
@@ -93,6 +95,7 @@ def compute(pipeline: Pipeline, inputs: Inputs, features: pa.Table, run_id: str,
     with journal.station("labels") as station:
         labels = pipeline.labels(inputs)
         panel = pipeline.panel(features, pipeline.learnt(inputs, labels), pipeline.universe(inputs))
+        del features
         folds = pipeline.folds(panel)
         station.rows = labels.num_rows
         station.note = f"{len(folds)} purged folds"

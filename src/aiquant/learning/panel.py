@@ -14,12 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from aiquant.errors import DataError
-from aiquant.learning import targets
+from aiquant.learning import matrix, targets
+from aiquant.learning.matrix import Features
 from aiquant.learning.targets import Target
-from aiquant.schemas import FEATURES, TIME
-
-TILE_ROWS, TILE_COLUMNS = 8192, 16
-"""Of the matrix that are written at a time; 16 float32 are a line of the processor's cache."""
+from aiquant.schemas import TIME
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +85,7 @@ class Panel:
 
 
 def build(
-    features: pa.Table,
+    features: Features,
     labels: pa.Table,
     target: Target = "rank",
     universe: pa.Table | None = None,
@@ -96,12 +94,13 @@ def build(
 ) -> Panel:
     """Join features and labels by symbol and decision time.
 
-    Besides its inputs this needs the matrix ``X`` once, a few columns of it more, and the keys.
+    Besides its inputs this needs the matrix ``X`` once, a few columns of it more, and the keys. Of features that come
+    in portions one is held at a time, so that the whole of them is in memory once.
 
     Parameters
     ----------
     features
-        Schema ``FEATURES`` and one numeric column per feature.
+        Schema ``FEATURES`` and one numeric column per feature: a table, or portions of one.
     labels
         Schema ``LABELS``, of one horizon, and the conditions that the target needs.
     target, scaled
@@ -118,17 +117,17 @@ def build(
         When there are no rows, no features, or neither a label nor a horizon, when a feature is not a number, or when a
         key stands twice.
     """
-    names = _feature_names(features)
-    rows = pl.DataFrame(pl.from_arrow(features.select(["symbol", "date", "event_time"]))).with_row_index("row")
+    rows = matrix.keys(features).with_row_index("row")
     rows = _members(rows, universe) if universe is not None else rows
     held = _horizon(labels, horizon)
     joined = _join(rows, labels)
     if joined.is_empty():
         raise DataError("no feature row is left to learn from", "check the dates of the bars and of the universe")
+    X, names = matrix.fill(features, joined)
     codes = joined["symbol"].rank("dense").cast(pl.Int32).to_numpy() - 1
     returns = joined["forward_return"].to_numpy()
     return Panel(
-        X=_matrix(features, names, joined["row"].to_numpy()),
+        X=X,
         features=names,
         y=targets.learnt(joined, target, held, scaled),
         target=target,
@@ -141,20 +140,6 @@ def build(
         label_start=_moments(joined["label_start"]),
         label_end=_moments(joined["label_end"]),
     )
-
-
-def _feature_names(features: pa.Table) -> tuple[str, ...]:
-    missing = [name for name in FEATURES.schema.names if name not in features.column_names]
-    if missing:
-        raise DataError(f"the table of features lacks the column(s) {', '.join(missing)}")
-    names = tuple(name for name in features.column_names if name not in FEATURES.schema.names)
-    if not names:
-        raise DataError("the table of features has no feature column", "build a feature set: aiquant features build")
-    for name in names:
-        kind = features.schema.field(name).type
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-            raise DataError(f"feature {name} is of type {kind}, not a number", "leave it out or encode it as a number")
-    return names
 
 
 def _members(rows: pl.DataFrame, universe: pa.Table) -> pl.DataFrame:
@@ -214,20 +199,6 @@ def _join(rows: pl.DataFrame, labels: pa.Table) -> pl.DataFrame:
         first = joined.filter(twice).row(0, named=True)
         raise DataError(f"features or labels hold {first['symbol']} at {first['event_time']} more than once")
     return joined
-
-
-def _matrix(features: pa.Table, names: tuple[str, ...], order: NDArray[np.uint32]) -> NDArray[np.float32]:
-    """The features of the rows ``order``, in tiles that fit the cache: tables are by column, matrices by row."""
-    matrix = np.empty((len(order), len(names)), dtype=np.float32)
-    for left in range(0, len(names), TILE_COLUMNS):
-        columns = [pl.Series(features[name]).cast(pl.Float32).to_numpy() for name in names[left : left + TILE_COLUMNS]]
-        for top in range(0, len(order), TILE_ROWS):
-            rows = order[top : top + TILE_ROWS]
-            for place, column in enumerate(columns, start=left):
-                values = column[rows]
-                values[~np.isfinite(values)] = np.nan
-                matrix[top : top + TILE_ROWS, place] = values
-    return matrix
 
 
 def _moments(column: pl.Series) -> NDArray[np.datetime64]:

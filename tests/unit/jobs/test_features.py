@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -213,3 +214,20 @@ def test_training_takes_the_table_up_with_it(home: Workspace, bars: pl.DataFrame
         assert same(pl.DataFrame(features.current(home, Journal(), pipeline, inputs)), rebuilt(home))
         put(home, bars)
     assert features.build(home, Journal()).new == 0
+
+
+def test_a_table_that_is_large_is_read_in_portions_into_the_same_panel(
+    home: Workspace, bars: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(home, bars)
+    pipeline, inputs = Pipeline(home.settings), read(home.lake, home.settings)
+    labels = pipeline.labels(inputs)
+    whole = features.current(home, Journal(), pipeline, inputs)
+    assert isinstance(whole, pa.Table)
+    monkeypatch.setattr(features, "PORTION", 1200 * 4 * len(pipeline.feature_set.features))
+    read_again = features.current(home, Journal(), pipeline, inputs)
+    assert isinstance(read_again, features.Stored) and len(read_again.parts) == 3
+    expected, built = (pipeline.panel(each, labels, None) for each in (whole, read_again))
+    np.testing.assert_array_equal(built.X, expected.X)
+    np.testing.assert_array_equal(built.event_time, expected.event_time)
+    assert built.features == expected.features

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -181,3 +182,48 @@ def test_tables_that_are_no_features_are_refused() -> None:
         panel.build(table.append_column("sector", pa.array(["tech"])), known)
     with pytest.raises(DataError, match="no feature row is left"):
         panel.build(table.slice(0, 0), known)
+
+
+class Portions:
+    """A table in pieces that looks whether the piece before was let go of."""
+
+    def __init__(self, *tables: pa.Table) -> None:
+        self.tables = tables
+
+    def keys(self) -> pa.Table:
+        return pa.concat_tables([table.select(["symbol", "date", "event_time"]) for table in self.tables])
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        before: weakref.ref[pa.Table] | None = None
+        for table in self.tables:
+            piece = table.slice(0)
+            assert before is None or before() is None, "two portions are in memory"
+            before = weakref.ref(piece)
+            yield piece
+            del piece
+
+
+def test_portions_in_any_order_make_the_same_panel_and_one_is_held_at_a_time() -> None:
+    rng = np.random.default_rng(4)
+    rows = [(symbol, day, float(rng.normal())) for symbol in "DBCA" for day in DAYS if (symbol, day) != ("B", DAYS[0])]
+    whole, told = features(rows), labels([(symbol, day, 0.1) for symbol, day, _ in rows])
+    order = rng.permutation(len(rows))
+    pieces = [features([rows[i] for i in part]) for part in np.array_split(order, 4)]
+    expected, built = panel.build(whole, told), panel.build(Portions(*pieces), told)
+    np.testing.assert_array_equal(built.X, expected.X)
+    np.testing.assert_array_equal(built.symbols, expected.symbols)
+    assert built.features == ("x",) and len(built) == len(rows)
+    inside = members({"symbol": "A", "member_from": DAYS[1], "event_time": at(DAYS[0]), "known_from": at(DAYS[0])})
+    one = panel.build(Portions(*pieces), told, universe=inside)
+    np.testing.assert_array_equal(one.X, panel.build(whole, told, universe=inside).X)
+    assert len(one) == 2
+
+
+def test_portions_that_do_not_fit_are_refused() -> None:
+    one, other = features([("A", DAYS[0], 1)]), features([("B", DAYS[0], 2)])
+    with pytest.raises(DataError, match="do not have the same columns"):
+        panel.build(Portions(one, other.rename_columns([*other.column_names[:-1], "z"])), labels([("A", DAYS[0], 0.1)]))
+    twice = Portions(one, other)
+    twice.keys = lambda: pa.concat_tables([one, other, features([("C", DAYS[0], 3)])])  # type: ignore[method-assign]
+    with pytest.raises(DataError, match="hold 2 of 3 rows"):
+        panel.build(twice, labels([("A", DAYS[0], 0.1)]))
