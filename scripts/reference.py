@@ -7,6 +7,7 @@ date, and ends with exit code 1 if there are any. A test does the same.
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import sys
@@ -104,38 +105,58 @@ def schemas_page() -> str:
 
 def features_page() -> str:
     """Every feature of the sets, and the operators that formulas may use."""
-    from aiquant.features.fields import BAR
-    from aiquant.features.operators import OPERATORS
+    from aiquant.features.fields import FIELDS
+    from aiquant.features.operators import LEFT_OUT, OPERATORS
 
+    sets = [catalogue.get(name) for name in catalogue.names()]
     parts = [
         "# Features",
         NOTICE,
-        "Formulas are in the text form of Qlib. Fields: " + _code([f"${f}" for f in BAR]) + ". The look-back is the "
-        "number of sessions before the current one that a feature reads; nothing can read ahead. Own sets: "
-        "[write a feature](../how-to/write-a-feature.md).",
+        "Formulas are in the text form of Qlib. The look-back is the number of sessions before the current one that a "
+        "feature reads; nothing can read ahead. `@name` stands for a part of the set or for another of its features. "
+        "Own sets: [write a feature](../how-to/write-a-feature.md).",
+        _table(
+            ("set", "features", "look-back", "what it holds"),
+            [(f"[`{s.name}`](#set-{s.name})", str(len(s.features)), str(s.lookback), s.description) for s in sets],
+        ),
     ]
-    for name in catalogue.names():
-        found = catalogue.get(name)
+    for found in sets:
         policy = (
-            "A window with one value gives a result, as in Qlib."
+            "A window with one value gives a result."
             if found.partial_windows
             else "A feature is empty until its whole look-back lies inside the history."
         )
+        sources = {f.source for f in found.features}
+        whole = f" Source: {sources.pop()}." if len(sources) == 1 else ""
         rows = [
-            (f"`{f.name}`", f"`{f.formula}`", str(f.lookback), f.description, f.source or "") for f in found.features
+            (f"`{f.name}`", f"`{f.formula}`", str(f.lookback), f.description, *([] if whole else [f.source]))
+            for f in found.features
         ]
-        parts += [
-            f"## Set {name}",
-            f"{found.description}. {len(found.features)} features, look-back {found.lookback} sessions. {policy}",
-            _table(("feature", "formula", "look-back", "meaning", "source"), rows),
-        ]
-    known = sorted(OPERATORS.values(), key=lambda o: o.name)
-    signature = {o.name: ", ".join([*["a", "b", "c"][: o.series], *o.numbers]) for o in known}
+        columns = ("feature", "formula", "look-back", "meaning", *([] if whole else ["source"]))
+        parts += [f"## Set {found.name}", f"{found.description}. {policy}{whole}", _choices(found.name)]
+        if found.parts:
+            parts.append(_table(("part", "formula"), [(f"`@{n}`", f"`{text}`") for n, text in found.parts.items()]))
+        parts.append(_table(columns, rows))
+    told = [(f"`${f.name}`", f.meaning, _code(f.tables) or f.kind) for f in FIELDS.values()]
+    parts += ["## Fields", _table(("field", "meaning", "from"), told), "## Operators"]
+    titles = {"cross": "Comparing the symbols of a date", "session": "Knowing sessions", "elementwise": "Bar by bar"}
+    for family, title in (*titles.items(), ("", "Over windows")):
+        known = [o for o in OPERATORS.values() if (o.family if o.family in titles else "") == family]
+        signature = {o.name: ", ".join([*["a", "b", "c"][: o.series], *o.numbers]) for o in known}
+        shown = [(f"`{o.name}({signature[o.name]})`", o.meaning) for o in sorted(known, key=lambda o: o.name)]
+        parts += [f"### {title}", _table(("operator", "meaning"), shown)]
     parts += [
-        "## Operators",
-        _table(("operator", "meaning"), [(f"`{o.name}({signature[o.name]})`", o.meaning) for o in known]),
+        "### Left out",
+        "Operators of Qlib that make no sense here.",
+        _table(("operator", "why", "instead"), [(f"`{n}`", f"it {why}", to) for n, (why, to) in LEFT_OUT.items()]),
     ]
     return _page(parts)
+
+
+def _choices(name: str) -> str:
+    """What the module of a set says beyond its first line: how its source was read."""
+    doc = inspect.getdoc(importlib.import_module(f"aiquant.features.sets.{name}")) or ""
+    return doc.partition("\n\n")[2].replace("``", "`")
 
 
 def exit_codes() -> str:
