@@ -65,13 +65,15 @@ def list_(as_json: JsonOption = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(metavar="SET", help="Name of the set.")] = "core", as_json: JsonOption = False
 ) -> None:
-    """Show each feature of a set: formula, look-back, description, source."""
+    """Show each feature of a set: formula, look-back, description, source; and the parts that formulas name."""
     from aiquant.features import catalogue
 
     found = catalogue.get(name)
     rows = [(f.name, f.formula, f.lookback, f.description, f.source) for f in found.features]
     told = [dict(zip(("name", "formula", "lookback", "description", "source"), row, strict=True)) for row in rows]
+    parts = [(f"@{part}", formula) for part, formula in found.parts.items()]
     Console(as_json).answer(
-        {"name": found.name, "version": found.version, "features": told},
+        {"name": found.name, "version": found.version, "features": told, "parts": dict(found.parts)},
         table(["feature", "formula", "look-back", "description", "source"], rows),
+        *([table(["part", "formula"], parts)] if parts else []),
     )
