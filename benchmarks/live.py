@@ -5,8 +5,8 @@
     python benchmarks/live.py                       # 500 symbols, alpha158
     python benchmarks/live.py --set core --symbols 2000
 
-The values are compared with those of batch, to the last bit, before anything is timed. One thread; CPU is that of the
-process, the best and the median of the last slots. The last line is the whole way beside it: from the lake's bars to the
+The values are compared with those of batch, to the last bit. One thread; CPU is that of the process, the best and the
+median of the last slots, and beside it what batch takes for a value in the same run, by which machines may be compared. The last line is the whole way beside it: from the lake's bars to the
 lake's features and the online store, all in one process.
 """
 
@@ -52,9 +52,17 @@ def measure(name: str, symbols: int, sessions: Sessions) -> None:
     want = pl.DataFrame(pl.from_arrow(engine.compute(chosen, bars, sessions)))
     found = compare(want, got, [f.name for f in chosen.features], ("batch", "bar by bar"))
     assert not found.differing, found.first
+    began = time.process_time()
+    engine.compute(chosen, bars, sessions, threads=1)
+    batch = (time.process_time() - began) / found.values * 1e9
     late = 1000 * np.array(seconds[-60:])
     print(f"{name}: {symbols} symbols × {len(chosen.features)} features, {found.values:,} values as in batch")
-    print(f"  one more bar each     {late.min():.2f} ms of CPU at best, {np.median(late):.2f} in the median of 60 slots")
+    print(
+        f"  one more bar each     {late.min():.2f} ms of CPU at best, {np.median(late):.2f} in the median of 60 slots"
+    )
+    print(
+        f"  a value               {late.min() * 1e6 / symbols / len(chosen.features):.0f} ns; batch {batch:.1f} ns, same run"
+    )
     print(f"  bars a second         {symbols / np.median(late) * 1000:,.0f}")
     print(f"  state                 {made.nbytes / 1e6:.2f} MB, checkpoint {len(made.save()) / 1e6:.2f} MB")
 

@@ -171,31 +171,45 @@ class Running:
                 told.setdefault(symbol, []).append((split[0], split[1], split[2]))
         return self._agree(told)
 
-    def take(self, symbols: list[str], day: NDArray[Any], us: NDArray[Any], adjustment: pa.ChunkedArray) -> None:
-        """The next bar of each of some symbols: date, moment (UTC) and what was adjusted in it already.
+    def due(
+        self, symbols: list[str], day: NDArray[Any], us: NDArray[Any], adjustment: pa.ChunkedArray
+    ) -> dict[str, tuple[list[_Split], bool]]:
+        """What counts from these bars on, for :meth:`take`: splits by symbol, and whether they are still to be applied.
+
+        Parameters
+        ----------
+        symbols
+            Of the next bar of each of some symbols.
+        day, us
+            Their dates, and their moments (UTC).
+        adjustment
+            What was adjusted in them already.
 
         Raises
         ------
         DataError
-            When a bar from which a split counts does not say whether it was applied already; nothing is taken then.
+            When a bar from which a split counts does not say whether it was applied already.
         """
-        begun = self._due.keys() & set(symbols)
-        rows = {name: symbols.index(name) for name in begun}
-        due = {
-            name: [s for s in self._due[name] if s[0] <= day[row].astype(int) and s[1] <= us[row].astype(int)]
-            for name, row in rows.items()
-        }
-        told = {name: adjustment[rows[name]].as_py() for name in begun if due[name]}
-        for name, kind in told.items():
-            if kind == "unknown":
-                raise _unsaid(name, "split", np.datetime64(due[name][0][0], "D").item())
-        at = np.fromiter((self._at[name] for name in symbols), np.int64, len(symbols))
+        told: dict[str, tuple[list[_Split], bool]] = {}
+        for name in self._due.keys() & set(symbols):
+            row = symbols.index(name)
+            due = [s for s in self._due[name] if s[0] <= day[row].astype(int) and s[1] <= us[row].astype(int)]
+            if due and (kind := adjustment[row].as_py()) == "unknown":
+                raise _unsaid(name, "split", np.datetime64(due[0][0], "D").item())
+            if due:
+                told[name] = due, kind == "none"
+        return told
+
+    def take(
+        self, at: NDArray[np.int64], day: NDArray[Any], us: NDArray[Any], due: dict[str, tuple[list[_Split], bool]]
+    ) -> None:
+        """The bars of which :meth:`due` was asked, by the positions of their symbols."""
         self._day[at], self._us[at] = day.astype(np.int64), us.astype(np.int64)
-        for name, kind in told.items():
-            for split in due[name]:
-                self.factor[self._at[name]] *= split[2] if kind == "none" else 1.0
-            self._applied.setdefault(name, []).extend(due[name])
-            self._due[name] = [s for s in self._due[name] if s not in due[name]]
+        for name, (splits, wanted_) in due.items():
+            for split in splits:
+                self.factor[self._at[name]] *= split[2] if wanted_ else 1.0
+            self._applied.setdefault(name, []).extend(splits)
+            self._due[name] = [s for s in self._due[name] if s not in splits]
 
     def save(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What is remembered, for :meth:`restore`."""

@@ -212,8 +212,7 @@ class LiveSet:
         self._list(head["symbols"])
         self._first = self._at - arrays["age"]
         for digest, ring in self._graph.rings.items():
-            ring.values = arrays[f"ring {digest}"].copy()
-            ring.single = bool(arrays[f"kind {digest}"][0])
+            ring.restore(arrays[f"ring {digest}"], bool(arrays[f"kind {digest}"][0]))
         self._factors.restore(head, arrays)
 
     def _placed(self, bars: pa.Table) -> NDArray[np.int64]:
@@ -237,13 +236,14 @@ class LiveSet:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise DataError(f"two bars of {twice} stand in the slot of {bars['event_time'][0]}")
+        day, us = _numpy(bars["date"], "datetime64[D]"), _numpy(bars["event_time"], "datetime64[us]")
+        due = self._factors.due(names, day, us, bars["adjustment"])
         self._pass_over(slot)
         self._list([name for name in names if name not in self._columns], slot)
-        at = np.fromiter((self._columns[name] for name in names), np.int64, len(names))
+        at = np.array(list(map(self._columns.__getitem__, names)), dtype=np.int64)
         there = np.zeros(len(self._columns), dtype=bool)
         there[at] = True
-        day, us = _numpy(bars["date"], "datetime64[D]"), _numpy(bars["event_time"], "datetime64[us]")
-        self._factors.take(names, day, us, bars["adjustment"])
+        self._factors.take(at, day, us, due)
         fields = self._fields_of(bars, at)
         self._at = slot
         age = slot - self._first

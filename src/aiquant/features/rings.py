@@ -8,8 +8,8 @@ history. Everything else has no memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,41 +24,67 @@ if TYPE_CHECKING:
 
 
 class Ring:
-    """The newest values of one node.
+    """The newest values of one node, a row each slot: what a kernel reads of it lies together in memory.
 
     Attributes
     ----------
-    values
-        float64, (symbols, depth): the newest in the last column, NaN before a symbol's first slot.
+    depth
+        Slots that are kept.
     single
         Whether the node's values are float32, as fields are under ``qlib_compat``.
     """
 
     def __init__(self, depth: int) -> None:
-        self.values: NDArray[np.float64] = np.empty((0, depth))
+        self.depth = depth
         self.single = False
+        self._tape: NDArray[np.float64] = np.full((2 * depth + 8, 0), np.nan)
+        self._end = depth
 
     @property
-    def depth(self) -> int:
-        """Slots that are kept."""
-        return int(self.values.shape[1])
+    def values(self) -> NDArray[np.float64]:
+        """float64, (depth, symbols): the newest in the last row, NaN before a symbol's first slot."""
+        return self.newest(self.depth)
+
+    def restore(self, values: NDArray[np.float64], single: bool) -> None:
+        """Go on from :attr:`values`."""
+        self._tape = np.full((len(self._tape), values.shape[1]), np.nan)
+        self._tape[: self.depth], self._end, self.single = values, self.depth, single
 
     def grow(self, symbols: int) -> None:
         """Room for ``symbols`` in all; new ones have no history."""
-        new = np.full((symbols - len(self.values), self.depth), np.nan)
-        self.values = np.concatenate([self.values, new])
+        new = np.full((len(self._tape), symbols - self._tape.shape[1]), np.nan)
+        self._tape = np.concatenate([self._tape, new], axis=1)
 
     def push(self, newest: NDArray[Any]) -> None:
         """The values of one more slot, (symbols,)."""
+        if self._end == len(self._tape):  # the tape is at its end: what is still read goes back to its beginning
+            self._tape[: self.depth] = self._tape[self._end - self.depth :]
+            self._end = self.depth
         self.single = newest.dtype == np.float32
-        flat = self.values.reshape(-1)
-        flat[:-1] = flat[1:]  # one move of memory; what slides over from the next symbol is written over
-        self.values[:, -1] = newest
+        self._tape[self._end] = newest
+        self._end += 1
+
+    def newest(self, slots: int) -> NDArray[np.float64]:
+        """The values of the newest ``slots``, (slots, symbols); a view."""
+        return self._tape[self._end - slots : self._end]
 
     def ago(self, slots: int) -> NDArray[Any]:
         """The values that many slots before the newest, in the type of the node."""
-        column = self.values[:, -1 - slots]
-        return column.astype(np.float32) if self.single else column.copy()
+        kind = np.float32 if self.single else np.float64
+        before: NDArray[Any] = self._tape[self._end - 1 - slots].astype(kind)
+        return before
+
+
+@dataclass
+class _Slot:
+    """One slot, and the values in it so far by digest; ``zeros`` says of divisors whether one is 0."""
+
+    slot: int
+    fields: dict[str, NDArray[np.float64]]
+    date: crosssection.Dates
+    age: NDArray[np.int64]
+    values: dict[str, Any] = field(default_factory=dict)
+    zeros: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,7 +113,7 @@ class Graph:
         self.policy = policy
         self.axis = axis
         self.rings: dict[str, Ring] = {}
-        self._steps: list[Expression | _Group] = []
+        self._steps: list[tuple[str, Callable[[_Slot], Any]] | _Group] = []
         groups: dict[str, _Group] = {}
         depths: dict[str, int] = {}
         for node in walk(self.roots):
@@ -97,9 +123,9 @@ class Graph:
                 for arg in node.args:
                     depths[arg.digest] = max(depths.get(arg.digest, 0), own + 1)
             if family not in rolling.ROLLING:
-                self._steps.append(node)
+                self._steps.append((node.digest, self._cellwise(node)))
                 continue
-            key = rolling.group_key(node)
+            key = rolling.newest_key(node)
             if key not in groups:
                 groups[key] = _Group([], 0)
                 self._steps.append(groups[key])
@@ -133,29 +159,36 @@ class Graph:
         numpy.ndarray
             float64, (roots, symbols): not yet cut at the head of histories.
         """
-        values: dict[str, Any] = {}
-        date = crosssection.Dates(there, np.array([0, len(there)]))
+        now = _Slot(slot, fields, crosssection.Dates(there, np.array([0, len(there)])), age)
+        values = now.values
         with np.errstate(all="ignore"):
             for step in self._steps:
                 if isinstance(step, _Group):
                     results = self._rolling(step, age)
-                    values.update(zip((n.digest for n in step.nodes), results, strict=True))
-                    made = step.nodes
+                    for node, result in zip(step.nodes, results, strict=True):
+                        self._keep(node.digest, result, values, len(age))
                 else:
-                    values[step.digest] = self._cellwise(step, values, slot, fields, date, age)
-                    made = [step]
-                for node in made:
-                    if node.digest in self.rings:
-                        self.rings[node.digest].push(_filled(values[node.digest], len(age)))
+                    digest, value = step
+                    self._keep(digest, value(now), values, len(age))
             out = np.empty((len(self.roots), len(age)))
             for row, root in enumerate(self.roots):
                 out[row] = values[root.digest]
         return out
 
+    def _keep(self, digest: str, value: Any, values: dict[str, Any], symbols: int) -> None:
+        values[digest] = value
+        ring = self.rings.get(digest)
+        if ring is not None:
+            ring.push(_filled(value, symbols))
+
     def _rolling(self, group: _Group, age: NDArray[np.int64]) -> list[NDArray[np.float64]]:
         """Newest values of a group: the kernels on what its rings hold of each symbol's own history."""
-        series, starts = self._own_history(group.nodes[0], group.depth, age)
-        return rolling.newest(group.nodes, series, starts, self.policy)
+        if rolling.has_newest(group.nodes, self.policy):
+            series = [self.rings[arg.digest].newest(group.depth) for arg in group.nodes[0].args]
+            return rolling.newest(group.nodes, series, np.minimum(age + 1, group.depth), self.policy)
+        flat, starts = self._own_history(group.nodes[0], group.depth, age)
+        skip = int(np.diff(starts).min(initial=1)) - 1
+        return [values[starts[1:] - 1] for values in rolling.compute(group.nodes, flat, starts, skip, self.policy)]
 
     def _in_session(self, node: Expression, slot: int, age: NDArray[np.int64]) -> NDArray[np.float64]:
         """Newest values of a session-aware node."""
@@ -172,48 +205,62 @@ class Graph:
         end to end, and where each begins."""
         rings = [self.rings[arg.digest] for arg in node.args]
         seen = np.minimum(age + 1, depth)
+        series = [np.ascontiguousarray(ring.newest(depth).T) for ring in rings]
         if seen.min(initial=depth) == depth:
-            series = [np.ascontiguousarray(r.values[:, r.depth - depth :]).reshape(-1) for r in rings]
+            series = [values.reshape(-1) for values in series]
         else:
             own = np.arange(depth) >= (depth - seen)[:, None]
-            series = [r.values[:, r.depth - depth :][own] for r in rings]
+            series = [values[own] for values in series]
         return series, np.concatenate([[0], np.cumsum(seen)])
 
-    def _cellwise(
-        self,
-        node: Expression,
-        values: dict[str, Any],
-        slot: int,
-        fields: dict[str, NDArray[np.float64]],
-        date: crosssection.Dates,
-        age: NDArray[np.int64],
-    ) -> Any:
+    def _cellwise(self, node: Expression) -> Callable[[_Slot], Any]:
+        """How a node is computed that needs no kernel of windows."""
         compat = self.policy.compat
         family = planning.family(node)
-        if node.op == "field" and node.name in CALENDAR:
-            told = np.full(len(age), calendarfields.column(self.axis, node.name)[slot])
-            return told.astype(np.float32) if compat else told
+        args = [a.digest for a in node.args]
         if node.op == "field":
-            return fields[node.name].astype(np.float32) if compat else fields[node.name]
+            return self._field(node.name)
         if node.op == "constant":
-            return node.numbers[0]
+            number = node.numbers[0]
+            return lambda now: number
         if family == "shift":
-            before = self.rings[node.args[0].digest].ago(int(node.numbers[0]))
-            return before if node.op == "Ref" else _filled(values[node.args[0].digest], len(age)) - before
+            return self._shift(node)
         if family == "session":
-            return self._in_session(node, slot, age)
+            return lambda now: self._in_session(node, now.slot, now.age)
         if family == "cross":
-            compared = [np.array(_filled(values[a.digest], len(age)), dtype=np.float64) for a in node.args]
-            if not self.policy.partial:
-                for arg, column in zip(node.args, compared, strict=True):
-                    column[age < arg.slots(self.axis.per_session)] = np.nan
-            return crosssection.compute(node, compared, date)
-        args = [values[a.digest] for a in node.args]
-        if node.op != "Div" or compat:
-            return elementwise.compute(node, args, compat)
-        base = elementwise.guard(node)
-        guarded = None if base is None else values[base.digest]
-        return elementwise.divide(args[0], args[1], guarded, bool(np.any((args[1] if base is None else guarded) == 0)))
+            return lambda now: self._across(node, now)
+        if node.op == "Div" and not compat:
+            base = elementwise.guard(node)
+            below = args[1] if base is None else base.digest
+
+            def divide(now: _Slot) -> Any:
+                if below not in now.zeros:
+                    now.zeros[below] = bool((np.asarray(now.values[below]) == 0).any())
+                guarded = None if base is None else now.values[below]
+                return elementwise.divide(now.values[args[0]], now.values[args[1]], guarded, now.zeros[below])
+
+            return divide
+        return lambda now: elementwise.compute(node, [now.values[digest] for digest in args], compat)
+
+    def _field(self, name: str) -> Callable[[_Slot], Any]:
+        kind = np.float32 if self.policy.compat else np.float64
+        if name in CALENDAR:
+            return lambda now: np.full(len(now.age), calendarfields.column(self.axis, name)[now.slot]).astype(kind)
+        return lambda now: now.fields[name].astype(kind, copy=False)
+
+    def _shift(self, node: Expression) -> Callable[[_Slot], Any]:
+        digest, slots = node.args[0].digest, int(node.numbers[0])
+        if node.op == "Ref":
+            return lambda now: self.rings[digest].ago(slots)
+        return lambda now: _filled(now.values[digest], len(now.age)) - self.rings[digest].ago(slots)
+
+    def _across(self, node: Expression, now: _Slot) -> Any:
+        """A node that compares the symbols of the slot."""
+        compared = [np.array(_filled(now.values[a.digest], len(now.age)), dtype=np.float64) for a in node.args]
+        if not self.policy.partial:
+            for arg, column in zip(node.args, compared, strict=True):
+                column[now.age < arg.slots(self.axis.per_session)] = np.nan
+        return crosssection.compute(node, compared, now.date)
 
 
 def _filled(value: Any, symbols: int) -> NDArray[Any]:

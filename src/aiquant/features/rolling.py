@@ -99,27 +99,37 @@ def prepare(nodes: Sequence[Expression], policy: Policy) -> Kernel:
     return _FAMILIES[_family(nodes[0])](list(nodes), policy)
 
 
+def newest_key(node: Expression) -> str:
+    """As :func:`group_key`, for :func:`newest`: one sorted window serves the shorter ones inside of it."""
+    key = group_key(node)
+    return "order/" + "/".join(a.digest for a in node.args) if _family(node) == "order" else key
+
+
+def has_newest(nodes: Sequence[Expression], policy: Policy) -> bool:
+    """Whether :func:`newest` knows these nodes; Qlib's weighted means ask where the history begins."""
+    weighted = policy.compat and any(node.op == "WMA" for node in nodes)
+    return _family(nodes[0]) in _NEWEST and not weighted
+
+
 def newest(
-    nodes: Sequence[Expression], series: list[NDArray[np.float64]], starts: NDArray[np.int64], policy: Policy
+    nodes: Sequence[Expression], series: list[NDArray[np.float64]], seen: NDArray[np.int64], policy: Policy
 ) -> list[NDArray[np.float64]]:
-    """The last value of each symbol: what :func:`compute` gives in its last cell, at the price of one cell.
+    """The value of each symbol in its newest slot: what :func:`compute` gives there, at the price of one cell.
 
     Parameters
     ----------
-    nodes, series, starts, policy
-        As for :func:`compute`; every symbol has a cell.
+    nodes, policy
+        As for :func:`compute`; nodes share a :func:`newest_key`.
+    series
+        float64, (slots, symbols), the newest slot last: as many slots as the widest window.
+    seen
+        int64, (symbols,): how many of these slots belong to each symbol's history.
     """
-    family = _family(nodes[0])
-    if family not in _NEWEST:
-        skip = int(np.diff(starts).min(initial=1)) - 1
-        return [values[starts[1:] - 1] for values in compute(nodes, series, starts, skip, policy)]
-    order = sorted(range(len(nodes)), key=lambda k: (nodes[k].numbers, nodes[k].op))
-    out = np.empty((len(nodes), len(starts) - 1))
-    _NEWEST[family]([nodes[k] for k in order], series, starts, policy, out)
-    results: list[Any] = [None] * len(nodes)
-    for row, k in enumerate(order):
-        results[k] = out[row]
-    return results
+    order = ranked(nodes)
+    out = np.empty((len(order), len(seen)))
+    _NEWEST[_family(order[0])](order, series, seen, policy, out)
+    rows = {node.digest: row for row, node in enumerate(order)}
+    return [out[rows[node.digest]] for node in nodes]
 
 
 def _windows(nodes: list[Expression], policy: Policy) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -159,12 +169,17 @@ def _shape(nodes: list[Expression], policy: Policy) -> Kernel:
 
 
 def _order(nodes: list[Expression], policy: Policy) -> Kernel:
-    from aiquant.features.kernels.order import RANK, rolling_order
+    from aiquant.features.kernels.order import rolling_order
 
-    windows, least = _windows(nodes, policy)
-    told = [RANK if n.op == "Rank" else 0.5 if n.op == "Med" else n.numbers[1] for n in nodes]
-    quantiles = np.array(told, dtype=np.float64)
+    quantiles, (windows, least) = _quantiles(nodes), _windows(nodes, policy)
     return lambda x, starts, skip, out: rolling_order(x[0], starts, skip, windows[0], quantiles, least[0], out)
+
+
+def _quantiles(nodes: list[Expression]) -> NDArray[np.float64]:
+    from aiquant.features.kernels.order import RANK
+
+    told = [RANK if n.op == "Rank" else 0.5 if n.op == "Med" else n.numbers[1] for n in nodes]
+    return np.array(told, dtype=np.float64)
 
 
 def _decay(nodes: list[Expression], policy: Policy) -> Kernel:
@@ -204,38 +219,50 @@ _FAMILIES: dict[str, Callable[[list[Expression], Policy], Kernel]] = {
 }
 
 
-def _newest_sums(nodes: list[Expression], x: Any, starts: Any, policy: Policy, out: Any) -> None:
+def _newest_sums(nodes: list[Expression], x: Any, seen: Any, policy: Policy, out: Any) -> None:
     from aiquant.features.kernels.newest import newest_sums
     from aiquant.features.kernels.sums import KINDS
 
-    newest_sums(x[0], starts, _kinds(nodes, KINDS), *_windows(nodes, policy), out)
+    newest_sums(x[0], _kinds(nodes, KINDS), *_windows(nodes, policy), out)
 
 
-def _newest_lines(nodes: list[Expression], x: Any, starts: Any, policy: Policy, out: Any) -> None:
+def _newest_lines(nodes: list[Expression], x: Any, seen: Any, policy: Policy, out: Any) -> None:
     from aiquant.features.kernels.lines import KINDS
     from aiquant.features.kernels.newest import newest_lines
 
-    newest_lines(x[0], starts, _kinds(nodes, KINDS), *_windows(nodes, policy), policy.compat, out)
+    newest_lines(x[0], _kinds(nodes, KINDS), *_windows(nodes, policy), policy.compat, out)
 
 
-def _newest_extrema(nodes: list[Expression], x: Any, starts: Any, policy: Policy, out: Any) -> None:
+def _newest_extrema(nodes: list[Expression], x: Any, seen: Any, policy: Policy, out: Any) -> None:
     from aiquant.features.kernels.extrema import KINDS
     from aiquant.features.kernels.newest import newest_maxima
 
     sign = -1.0 if nodes[0].op in ("Min", "IdxMin") else 1.0
-    newest_maxima(x[0], starts, sign, _kinds(nodes, KINDS), *_windows(nodes, policy), policy.compat, out)
+    newest_maxima(x[0], seen, sign, _kinds(nodes, KINDS), *_windows(nodes, policy), policy.compat, out)
 
 
-def _newest_pair(nodes: list[Expression], x: Any, starts: Any, policy: Policy, out: Any) -> None:
+def _newest_order(nodes: list[Expression], x: Any, seen: Any, policy: Policy, out: Any) -> None:
+    from aiquant.features.kernels.newest import newest_order
+
+    newest_order(x[0], _quantiles(nodes), *_windows(nodes, policy), out)
+
+
+def _newest_pair(nodes: list[Expression], x: Any, seen: Any, policy: Policy, out: Any) -> None:
     from aiquant.features.kernels.newest import newest_pair
     from aiquant.features.kernels.pair import KINDS
 
-    newest_pair(x[0], x[1], starts, _kinds(nodes, KINDS), *_windows(nodes, policy), policy.compat, out)
+    newest_pair(x[0], x[1], _kinds(nodes, KINDS), *_windows(nodes, policy), policy.compat, out)
 
 
 def _kinds(nodes: list[Expression], known: dict[str, int]) -> NDArray[np.int64]:
     return np.array([known[n.op] for n in nodes], dtype=np.int64)
 
 
-_NEWEST = {"sums": _newest_sums, "lines": _newest_lines, "extrema": _newest_extrema, "pair": _newest_pair}
+_NEWEST = {
+    "sums": _newest_sums,
+    "lines": _newest_lines,
+    "extrema": _newest_extrema,
+    "order": _newest_order,
+    "pair": _newest_pair,
+}
 """Families with kernels for one cell; others are computed over their look-back."""
