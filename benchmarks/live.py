@@ -2,12 +2,12 @@
 
 ::
 
-    python benchmarks/live.py                       # 500 symbols, alpha158
-    python benchmarks/live.py --set core --symbols 2000
+    python -m benchmarks.live                       # 500 symbols, alpha158
+    python -m benchmarks.live --set core --symbols 2000
 
 The values are compared with those of batch, to the last bit. One thread; CPU is that of the process, the best and the
-median of the last slots, and beside it what batch takes for a value in the same run, by which machines may be compared. The last line is the whole way beside it: from the lake's bars to the
-lake's features and the online store, all in one process.
+median of the last slots, and beside it what batch takes for a value in the same run, by which machines may be
+compared. The last line is the whole way: from the lake's bars to the lake's features and the online store.
 """
 
 from __future__ import annotations
