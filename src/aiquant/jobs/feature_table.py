@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
 import polars as pl
@@ -143,8 +143,8 @@ class FeatureTable:
         computed waits in a file below ``folder`` until it is known whether any stored row has to go.
         """
         last = extent["last"].max()
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".features-") as place:
-            spool = _Spool(Path(place), schema)
+        with tempfile.TemporaryFile(dir=folder) as file:  # without a name: nothing is left behind by a kill
+            spool = _Spool(file, schema)
             for part in parts:
                 for computed in rows(part):
                     spool.add(computed, self._stored(computed, part, last))
@@ -178,11 +178,11 @@ def _of(part: Part) -> pl.Expr:
 class _Spool:
     """Rows that were computed, on disk, and how they differ from those that are stored."""
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         self.new = self.changed = 0
-        self._path = folder / "rows.arrow"
+        self._file = file
         self._masks: list[pa.Array] = []
-        self._sink = pa.OSFile(str(self._path), "wb")
+        self._sink = pa.PythonFile(file, mode="w")
         self._writer = pa.ipc.new_file(self._sink, schema)
 
     def add(self, computed: pa.Table, stored: pl.DataFrame) -> None:
@@ -197,14 +197,14 @@ class _Spool:
     def close(self) -> None:
         """No rows follow."""
         self._writer.close()
-        self._sink.close()
+        self._file.flush()
+        self._source = pa.PythonFile(self._file, mode="r")
+        self._told = pa.ipc.open_file(self._source)
 
     def all(self) -> Iterator[pa.Table]:
         """Every row."""
-        with pa.memory_map(str(self._path)) as source:
-            told = pa.ipc.open_file(source)
-            for at in range(told.num_record_batches):
-                yield pa.Table.from_batches([told.get_batch(at)])
+        for at in range(self._told.num_record_batches):
+            yield pa.Table.from_batches([self._told.get_batch(at)])
 
     def added(self) -> Iterator[pa.Table]:
         """Rows of keys that are not stored."""
