@@ -14,8 +14,8 @@ from aiquant.calendars import Sessions
 from aiquant.lake import Lake, additions
 from aiquant.schemas import Table
 
-READ_ROWS = 1_000_000
-"""Bars that are held in memory at a time, whatever the number of symbols; some 150 MB."""
+READ_ROWS = 500_000
+"""Bars that are held in memory at a time, whatever the number of symbols; some 80 MB."""
 
 _FEW_DATES = 12
 """Further beginnings than these are put together by year: each is a computation of its own."""
@@ -151,17 +151,17 @@ def named(name: str) -> Table:
 
 def _dates(lake: Lake, table: Table, since: int, until: int, interval: str) -> pl.DataFrame | None:
     own = "symbol" in table.key
-    columns = [
-        name for name in ("symbol", "interval", "date", "event_time", "known_from") if name in table.schema.names
-    ]
+    wanted = ("symbol", "interval", "date", "valid_from", "event_time", "known_from")
+    columns = [name for name in wanted if name in table.schema.names]
     rows = additions.added(lake, table, since, until, columns)
     if rows is None:
         return None
     if "interval" in columns:
         rows = rows.filter(pl.col("interval") == interval)
     if own:
-        # An action may be known, and so counts, before its date.
-        day = pl.min_horizontal(pl.col("event_time").dt.date(), *(n for n in ("date",) if n in columns))
+        # An action may be known, and so count, before its date.
+        days = [name for name in ("date", "valid_from") if name in columns]
+        day = pl.min_horizontal(*days, pl.col("event_time").dt.date())
         return rows.group_by("symbol").agg(day.min().alias("since")).collect(engine="streaming")
     known = pl.min_horizontal("event_time", "known_from").min().dt.date() - timedelta(days=1)
     told = rows.select(pl.lit(None, pl.String).alias("symbol"), known.alias("since"))

@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from aiquant import calendars, schemas
-from aiquant.jobs import vintages
+from aiquant import calendars
+from aiquant.errors import MissingError
+from aiquant.jobs import attaching, vintages
 from aiquant.jobs.feature_bars import LakeBars
 from aiquant.jobs.feature_rows import Rows
 from aiquant.jobs.journal import Journal
@@ -24,10 +25,13 @@ from aiquant.jobs.leakage import Comparison, Verdict, differences
 from aiquant.jobs.pipeline import Inputs, Pipeline, around, versions_of
 from aiquant.jobs.vintages import Reach
 from aiquant.jobs.workspace import Workspace
+from aiquant.schemas import BARS
 
 
 def check(workspace: Workspace, journal: Journal, names: list[str], pipeline: type[Pipeline] = Pipeline) -> Verdict:
-    """Check sets of features by name or file; ``all`` stands for every set of the catalogue.
+    """Check sets of features by name or file.
+
+    ``all`` stands for every set of the catalogue; those whose tables have no rows are passed over, and that is noted.
 
     Parameters
     ----------
@@ -39,23 +43,32 @@ def check(workspace: Workspace, journal: Journal, names: list[str], pipeline: ty
     UsageError
         When there is no such set.
     MissingError
-        When there are no bars.
+        When there are no bars, or a set that was named has nothing to read.
     """
     from aiquant.features import catalogue
 
     wanted = list(dict.fromkeys(n for name in names for n in (catalogue.names() if name == "all" else [name])))
-    chosen = {name: catalogue.get(name) for name in wanted}
-    settings, lake = workspace.settings, workspace.lake
-    bars = LakeBars(lake, settings.data.interval, settings.data.calendar, lake.version(schemas.BARS))
+    for name in wanted:
+        catalogue.get(name)
+    lake, settings = workspace.lake, workspace.settings
+    bars = LakeBars(lake, settings.data.interval, settings.data.calendar, lake.version(BARS))
     moments = cuts(bars.sessions, settings.leakage.cuts, settings.learning.seed)
     verdict = Verdict()
     with journal.station("check leakage") as station:
         advance = journal.progress("check leakage")
         for done, name in enumerate(wanted):
             advance(done, len(wanted))
-            own = settings.model_copy(update={"features": settings.features.model_copy(update={"set": name})})
-            made, inputs = pipeline(own), around(lake, own, versions_of(lake, own), bars.sessions)
-            verdict.comparisons.extend(examine(Rows(made, inputs, bars), chosen[name].name, moments))
+            told = settings.model_copy(update={"features": settings.features.model_copy(update={"set": name})})
+            made = pipeline(told)
+            inputs = around(lake, told, versions_of(lake, told), bars.sessions)
+            try:
+                attaching.demand(made.feature_set, inputs.attached)
+            except MissingError as error:
+                if name in names:
+                    raise
+                journal.note(f"Not checked: {error.problem}.")
+                continue
+            verdict.comparisons.extend(examine(Rows(made, inputs, bars), made.feature_set.name, moments))
         station.rows = sum(c.compared for c in verdict.comparisons)
         station.note = "passed" if verdict.passed else "LEAK: " + ", ".join(verdict.leaking)
     return verdict

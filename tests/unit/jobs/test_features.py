@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from aiquant.errors import UsageError
+from aiquant.features import catalogue
 from aiquant.jobs import feature_plan, feature_rows, features, workspace
 from aiquant.jobs.features import Built
 from aiquant.jobs.journal import Journal
@@ -231,3 +232,15 @@ def test_a_table_that_is_large_is_read_in_portions_into_the_same_panel(
     np.testing.assert_array_equal(built.X, expected.X)
     np.testing.assert_array_equal(built.event_time, expected.event_time)
     assert built.features == expected.features
+
+
+@pytest.mark.parametrize("name", [name for name in catalogue.names() if name not in ("news", "social")])
+def test_every_set_of_the_catalogue_step_by_step(home: Workspace, bars: pl.DataFrame, name: str) -> None:
+    """Articles and posts are in the test of the check of leaks."""
+    told = Workspace(home.root, {"features.set": name})
+    for day in (date(2019, 10, 1), date(2019, 11, 27), date(2019, 12, 30)):
+        put(told, bars.filter(pl.col("date") <= day))
+        done = build(told)
+    assert done.whole is None and done.new > 0
+    wanted = rebuilt(told).sort("symbol", "event_time")
+    assert same(stored(told, name), wanted)

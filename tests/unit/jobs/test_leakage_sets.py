@@ -20,7 +20,7 @@ from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline
 from aiquant.jobs.vintages import Reach
 from aiquant.jobs.workspace import Workspace
-from aiquant.schemas import BARS, CORPORATE_ACTIONS, FEATURES, conform
+from aiquant.schemas import BARS, CLASSIFICATION, CORPORATE_ACTIONS, FEATURES, conform
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,27 @@ def home(make_bars: Callable[..., pa.Table], tmp_path_factory: pytest.TempPathFa
     told = {"symbol": "S001", "kind": "split", "date": known.date(), "event_time": known, "known_from": known}
     rows = [{**told, "ratio": 2.0, "source": "t"}]
     made.lake.write(CORPORATE_ACTIONS, pa.Table.from_pylist(rows, schema=CORPORATE_ACTIONS.schema))
+    for table, row in TEXTS.items():
+        moments = [datetime(2018, 6, 1, tzinfo=UTC) + timedelta(hours=17 * k) for k in range(600)]
+        texts = [
+            {**row, ID[table]: f"{k}", "date": m.date(), "event_time": m, "known_from": m + timedelta(hours=k % 40)}
+            for k, m in enumerate(moments)
+        ]
+        made.lake.write(table, pa.Table.from_pylist(texts, schema=feature_plan.named(table).schema))
+    classes = [
+        {"symbol": f"S00{k}", "valid_from": date(2018 + k % 2, 3, 1), "event_time": known, "known_from": known,
+         "sector": "ab"[k % 2], "industry": "cd"[k % 2], "subindustry": "ef"[k % 2], "shares": 1e6, "source": "t"}
+        for k in range(5)
+    ]  # fmt: skip
+    made.lake.write(CLASSIFICATION, pa.Table.from_pylist(classes, schema=CLASSIFICATION.schema))
     return Workspace(made.root, {"leakage.cuts": "4"})
+
+
+ID = {"news": "article_id", "tweets": "post_id"}
+TEXTS = {
+    "news": {"symbols": "S001,S002", "title": "t", "url": "u", "publisher": "p", "source": "s"},
+    "tweets": {"symbols": "S001", "author": "a", "text": "t", "kind": "post", "source": "s"},
+}
 
 
 @pytest.mark.parametrize("name", catalogue.names())
