@@ -1,8 +1,8 @@
 """The operators of the expression language: their arguments, their look-back and their meaning.
 
 The names and the order of arguments are Qlib's (``qlib/data/ops.py``), so that its users' expressions run unchanged.
-An operator takes one or more series and then numbers. ``lookback`` says how many slots (sessions, for daily bars)
-before the current one an operator reads; it is never negative, which is why no feature can see the future.
+An operator takes one or more series and then numbers. ``reach`` says how far before the current slot an operator reads
+(:mod:`aiquant.features.lookbacks`); it never lies ahead, which is why no feature can see the future.
 
 Where Qlib's own behaviour is a trap, the meaning below is the corrected one; ``qlib_compat=True`` brings Qlib's back:
 
