@@ -60,9 +60,8 @@ def measure(name: str, symbols: int, sessions: Sessions) -> None:
     print(
         f"  one more bar each     {late.min():.2f} ms of CPU at best, {np.median(late):.2f} in the median of 60 slots"
     )
-    print(
-        f"  a value               {late.min() * 1e6 / symbols / len(chosen.features):.0f} ns; batch {batch:.1f} ns, same run"
-    )
+    value = late.min() * 1e6 / symbols / len(chosen.features)
+    print(f"  a value               {value:.0f} ns, in batch {batch:.1f} ns in the same run")
     print(f"  bars a second         {symbols / np.median(late) * 1000:,.0f}")
     print(f"  state                 {made.nbytes / 1e6:.2f} MB, checkpoint {len(made.save()) / 1e6:.2f} MB")
 
