@@ -1,12 +1,18 @@
-"""Price of features: CPU seconds, nanoseconds a value, peak memory; Polars and, if told where it is, Qlib beside us.
+"""Price of features: CPU seconds, nanoseconds a value, peak memory; beside Polars, and Qlib and KunQuant if told where.
 
 ::
 
     python benchmarks/features.py                                  # 800 symbols × 3,402 sessions, alpha158
     python benchmarks/features.py --symbols 50 --sessions 600
-    python benchmarks/features.py --symbols 50 --qlib-python /path/to/venv/bin/python   # an environment with pyqlib
+    python benchmarks/features.py --qlib-python qlib/bin/python --kunquant-python kunquant/bin/python
 
-Values are compared before anything is timed. CPU seconds are those of the process, best of ``--repeat``; one thread.
+Peers live in environments of their own, outside of this one; KunQuant needs a C++ compiler::
+
+    python -m venv qlib && qlib/bin/pip install pyqlib==0.9.7 pyarrow
+    python -m venv kunquant && kunquant/bin/pip install KunQuant==0.1.12 pandas pyarrow
+
+Values are compared in each run. CPU seconds are those of the process, one thread; ours are taken before and after the
+peer's. Peers compute as many symbols as ``--peer-symbols`` says: Qlib needs minutes for 800.
 """
 
 from __future__ import annotations
@@ -46,9 +52,9 @@ POLARS: dict[str, pl.Expr] = {
 """The same features as plain Polars expressions; they count rows, so they are compared on bars without gaps."""
 
 
-def make_bars(symbols: int, sessions: Sessions, gaps: bool) -> pa.Table:
+def make_bars(symbols: int, sessions: Sessions, gaps: bool, seed: int = 1) -> pa.Table:
     """Synthetic daily bars: a random walk with tied prices; with ``gaps`` also suspensions, flat prices, no volume."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     n = len(sessions)
     frames = []
     for k in range(symbols):
@@ -92,13 +98,13 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure(name: str, symbols: int, sessions: Sessions, repeat: int) -> None:
+def measure(name: str, symbols: int, sessions: Sessions, repeat: int, seed: int) -> None:
     """Our own price of one set."""
     feature_set = catalogue.get(name)
     began = time.perf_counter()
     engine.compute(feature_set, make_bars(2, sessions, gaps=True), sessions, threads=1)
     ready = time.perf_counter() - began
-    bars = make_bars(symbols, sessions, gaps=True)
+    bars = make_bars(symbols, sessions, gaps=True, seed=seed)
     before = peak()
     table = engine.compute(feature_set, bars, sessions, threads=1)
     held = peak() - before
@@ -130,32 +136,80 @@ def against_polars(symbols: int, sessions: Sessions, repeat: int) -> None:
     print(f"  aiquant {mine:.1f} ns a value, Polars expressions {polars:.1f} ns: {polars / mine:.1f} times as much CPU")
 
 
-def against_qlib(python: str, symbols: int, sessions: Sessions, repeat: int) -> None:
+def run_peer(python: str, script: str, *args: str | Path) -> float:
+    """Run a peer's script in its environment; returns the CPU seconds that it tells."""
+    file = Path(__file__).parent / "peers" / script
+    done = subprocess.run([python, str(file), *map(str, args)], check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def tell(peer: str, mine: list[float], theirs: float, values: int) -> None:
+    """The ratio, and how far our own runs before and after the peer's lie apart."""
+    ours = min(mine)
+    spread = ", ".join(f"{seconds:.2f}" for seconds in mine)
+    print(f"  aiquant {ours / values * 1e9:.1f} ns a value, {peer} {theirs / values * 1e9:.0f} ns: ", end="")
+    print(f"{theirs / ours:.1f} times as much CPU (aiquant {spread} s before and after, {peer} {theirs:.1f} s)")
+
+
+def against_qlib(python: str, bars: pa.Table, sessions: Sessions, repeat: int) -> None:
     """Alpha158 by Qlib in an environment of its own: values compared, then CPU seconds side by side."""
-    bars = make_bars(symbols, sessions, gaps=True)
     chosen = catalogue.get("alpha158")
-    table = engine.compute(chosen, bars, sessions, qlib_compat=True, threads=1)
+    mine = [best(lambda: engine.compute(chosen, bars, sessions, qlib_compat=True, threads=1), repeat)]
     with tempfile.TemporaryDirectory() as folder:
-        rows, result = Path(folder, "bars.parquet"), Path(folder, "qlib.parquet")
+        rows, result, calendar = (Path(folder, name) for name in ("bars.parquet", "qlib.parquet", "calendar.txt"))
         pl.DataFrame(pl.from_arrow(bars)).write_parquet(rows)
-        script = Path(__file__).parent / "peers" / "qlib_alpha158.py"
-        calendar = Path(folder, "calendar.txt")
         calendar.write_text("\n".join(str(d) for d in sessions.dates), encoding="utf-8")
-        done = subprocess.run(
-            [python, str(script), str(rows), str(calendar), str(result)], check=True, capture_output=True, text=True
+        qlib = run_peer(python, "qlib_alpha158.py", rows, calendar, result)
+        mine.append(best(lambda: engine.compute(chosen, bars, sessions, qlib_compat=True, threads=1), repeat))
+        table = engine.compute(chosen, bars, sessions, qlib_compat=True, threads=1)
+        keys = pl.DataFrame(pl.from_arrow(table.select(["symbol", "date"]))).with_row_index("row")
+        place = keys.join(
+            pl.read_parquet(result, columns=["symbol", "date"]).with_row_index("at"), on=["symbol", "date"]
         )
-        theirs = pl.read_parquet(result)
-    keys = ["symbol", "date"]
-    ours = pl.DataFrame(pl.from_arrow(table)).drop("event_time", "known_from")
-    both = ours.select(keys).join(theirs, on=keys, how="left", maintain_order="left")
-    far = {f.name: differences(f.name, ours[f.name].to_numpy(), both[f.name].to_numpy()) for f in chosen.features}
-    values = table.num_rows * len(chosen.features)
-    mine = best(lambda: engine.compute(chosen, bars, sessions, qlib_compat=True, threads=1), repeat)
-    qlib = float(done.stdout.split()[-1])
-    beyond = {name: (int((gap > LOOSE.get(name[:4], 1e-6)).sum()), gap.max(initial=0.0)) for name, gap in far.items()}
-    told = [f"{name} {count} (up to {most:.1e})" for name, (count, most) in beyond.items() if count]
-    print(f"Qlib, {symbols} symbols: the same NaN and inf everywhere; beyond 1e-6 (2e-5 for RSQR, CORR, CORD): {told}")
-    print(f"  aiquant {mine / values * 1e9:.1f} ns a value, Qlib {qlib / values * 1e9:.0f} ns: {qlib / mine:.0f} times")
+        at = place.sort("row")["at"].to_numpy()
+        told = []
+        for name in (feature.name for feature in chosen.features):
+            theirs = pl.read_parquet(result, columns=[name])[name].to_numpy()[at]
+            gap = differences(name, table[name].to_numpy(), theirs)
+            far = gap > LOOSE.get(name[:4], 1e-6)
+            if far.any():
+                told.append(f"{name} {far.sum()} (up to {gap.max():.1e})")
+    print(f"Qlib, {len(set(bars['symbol'].to_pylist()))} symbols: the same NaN and inf everywhere; ", end="")
+    print(f"beyond 1e-6 (2e-5 for RSQR, CORR, CORD): {', '.join(told) or 'none'}")
+    tell("Qlib", mine, qlib, table.num_rows * len(chosen.features))
+
+
+WARM = 60
+"""Rows at the head of a history in which KunQuant, which has no partial windows, has no values."""
+SAME = ("KMID", "KLEN", "KUP", "KLOW", "KSFT", "ROC", "MA5", "MA10", "MA20", "MAX", "MIN", "OPEN", "HIGH", "LOW")
+"""Features in which float32 arithmetic does no harm: here KunQuant has to say what we say."""
+
+
+def against_kunquant(python: str, symbols: int, sessions: Sessions, repeat: int, seed: int) -> None:
+    """Alpha158 by KunQuant, on bars without gaps: it has no calendar. Its inputs are matrices; ours a table of bars."""
+    bars = make_bars(symbols, sessions, gaps=False, seed=seed)
+    chosen = catalogue.get("alpha158")
+    mine = [best(lambda: engine.compute(chosen, bars, sessions, threads=1), repeat)]
+    with tempfile.TemporaryDirectory() as folder:
+        rows, result = Path(folder, "bars.parquet"), Path(folder, "kunquant.npz")
+        pl.DataFrame(pl.from_arrow(bars)).write_parquet(rows)
+        kunquant = run_peer(python, "kunquant_alpha158.py", rows, result, str(repeat))
+        mine.append(best(lambda: engine.compute(chosen, bars, sessions, threads=1), repeat))
+        table = engine.compute(chosen, bars, sessions, threads=1)
+        with np.load(result) as found:
+            names, values = found["names"], found["values"]
+    near = []
+    for name, theirs in zip(names.tolist(), values, strict=True):
+        ours = table[name].to_numpy().reshape(symbols, -1)[:, WARM:]
+        close = np.isclose(ours, theirs[:, WARM:], rtol=1e-3, atol=1e-4, equal_nan=True)
+        if name.startswith(SAME) and not close.mean() > 0.999:
+            raise SystemExit(f"{name}: KunQuant differs in {1 - close.mean():.1%} of the values")
+        near.append(close.mean())
+    print(
+        f"KunQuant, {symbols} symbols: {len(names)} features, {sum(n > 0.999 for n in near)} of them as ours to 1e-3; "
+    )
+    print("  the others it clips, counts otherwise, or sums on in float32, where errors stay")
+    tell("KunQuant", mine, kunquant, table.num_rows * len(chosen.features))
 
 
 LOOSE = {"RSQR": 2e-5, "CORR": 2e-5, "CORD": 2e-5}
@@ -178,15 +232,21 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=800)
     parser.add_argument("--sessions", type=int, default=3402)
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1, help="of the synthetic bars")
+    parser.add_argument("--peer-symbols", type=int, default=100, help="symbols that peers compute")
     parser.add_argument("--qlib-python", default=None, help="Python of an environment with pyqlib 0.9.7")
+    parser.add_argument("--kunquant-python", default=None, help="Python of an environment with KunQuant 0.1.12")
     told = parser.parse_args()
     whole = calendars.sessions("XNYS", date(2000, 1, 3), LAST)
     n = min(told.sessions, len(whole))
     sessions = Sessions("XNYS", whole.dates[-n:], whole.opens[-n:], whole.closes[-n:], whole.per_year)
-    measure(told.set, told.symbols, sessions, told.repeat)
+    measure(told.set, told.symbols, sessions, told.repeat, told.seed)
     against_polars(min(told.symbols, 100), sessions, told.repeat)
+    if told.kunquant_python:
+        against_kunquant(told.kunquant_python, told.peer_symbols, sessions, told.repeat, told.seed)
     if told.qlib_python:
-        against_qlib(told.qlib_python, min(told.symbols, 100), sessions, told.repeat)
+        bars = make_bars(told.peer_symbols, sessions, gaps=True, seed=told.seed)
+        against_qlib(told.qlib_python, bars, sessions, told.repeat)
 
 
 if __name__ == "__main__":

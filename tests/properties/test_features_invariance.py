@@ -2,119 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from datetime import date
-from typing import Any
-
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from feature_cases import EVERYTHING, FIELDS, SESSIONS, SLOW, bars, bits, compute, grown, table
+from hypothesis import given
 from hypothesis import strategies as st
 
-from aiquant import calendars
 from aiquant.features import catalogue, engine, grid
 from aiquant.features.catalogue import Feature, FeatureSet
-from aiquant.features.expressions import Expression, apply, constant, field, walk
+from aiquant.features.expressions import Expression, walk
 from aiquant.features.live import LiveSet
 from aiquant.features.operators import OPERATORS
 from aiquant.features.parsing import parse
-from aiquant.schemas import BARS, conform
-
-SESSIONS = calendars.sessions("XNYS", date(2020, 1, 2), date(2021, 12, 31))
-FIELDS = ("open", "high", "low", "close", "volume")
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-def table(frame: pl.DataFrame) -> pa.Table:
-    moment = pl.Series(SESSIONS.closes[frame["slot"].to_numpy()]).dt.replace_time_zone("UTC")
-    return conform(
-        frame.select("symbol", *FIELDS)
-        .with_columns(
-            pl.Series("date", SESSIONS.dates[frame["slot"].to_numpy()]),
-            moment.alias("event_time"),
-            moment.alias("known_from"),
-            *(
-                pl.lit(v).alias(k)
-                for k, v in {"interval": "1d", "period": "2020", "adjustment": "none", "source": "t"}.items()
-            ),
-        )
-        .to_arrow(),
-        BARS,
-    )
-
-
-@st.composite
-def bars(draw: st.DrawFn, longest: int = 40, whole_numbers: bool = False) -> pl.DataFrame:
-    """Bars of one to three symbols by slot: gaps, nulls, ties, flat stretches, zero volumes, late listings."""
-    frames = []
-    for symbol in "ABC"[: draw(st.integers(1, 3))]:
-        rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        first, n = draw(st.integers(0, 12)), draw(st.integers(1, longest))
-        there = rng.random(n) >= draw(st.sampled_from([0.0, 0.1, 0.5]))
-        there[0] = True
-        if whole_numbers:
-            columns = {name: rng.integers(0, 7, n).astype(float) for name in FIELDS}
-        else:
-            close = np.round(np.exp(rng.normal(0, 0.05, n).cumsum()) * draw(st.sampled_from([1e-3, 20.0, 1e5])), 4)
-            close[n // 3 : n // 2] = close[n // 3] if n > 3 else close[0]
-            columns = {name: close * (1 + np.round(rng.normal(0, 0.02, n), 2)) for name in FIELDS[:3]} | {
-                "close": close
-            }
-            columns["volume"] = np.round(np.exp(rng.normal(8, 3, n))) * (rng.random(n) > 0.1)
-        frame = pl.DataFrame({"slot": np.arange(first, first + n), **columns}).with_columns(
-            pl.lit(symbol).alias("symbol")
-        )
-        lost = pl.Series(rng.random(n) < draw(st.sampled_from([0.0, 0.2])))
-        frames.append(
-            frame.with_columns(pl.when(lost).then(None).otherwise("open").alias("open")).filter(pl.Series(there))
-        )
-    return pl.concat(frames)
-
-
-def leaves() -> st.SearchStrategy[Expression]:
-    return st.sampled_from(FIELDS).map(field)
-
-
-def grown(operators: list[str], window: int) -> st.SearchStrategy[Expression]:
-    """Expressions of the given operators over fields and small numbers."""
-
-    def number(kind: str) -> st.SearchStrategy[float]:
-        return {
-            "quantile": st.sampled_from([0.0, 0.25, 0.8]),
-            "tail": st.sampled_from([0.0, 0.1, 0.5]),
-            "buckets": st.sampled_from([2.0, 5.0]),
-            "span": st.sampled_from([0.7, 1.0, 2.0]),
-            "shift": st.integers(1, window).map(float),
-            "sessions": st.integers(1, window).map(float),
-            "window": st.integers(4, window).map(float),
-        }[kind]
-
-    def extend(inner: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
-        def call(name: str) -> st.SearchStrategy[Expression]:
-            operator = OPERATORS[name]
-            either = st.one_of(inner, inner, st.integers(-2, 3).map(constant))
-            series = [inner, *([either] * (operator.series - 1))]
-            return st.tuples(*series, *(number(kind) for kind in operator.numbers)).map(lambda args: apply(name, *args))
-
-        return st.sampled_from(operators).flatmap(call)
-
-    return st.recursive(leaves(), extend, max_leaves=5)
-
-
-EVERYTHING = sorted(OPERATORS)
-EXACT = ["Add", "Sub", "Mul", "Greater", "Less", "Gt", "Ge", "Lt", "Le", "Eq", "Ne", "And", "Or", "Not", "If", "Abs"]
-EXACT += ["Sign", "Neg", "Ref", "Delta", "Sum", "Count", "Max", "Min", "IdxMax", "IdxMin"]
-
-
-def compute(expression: Expression, frame: pl.DataFrame, partial: bool, **more: Any) -> pl.DataFrame:
-    chosen = FeatureSet("t", (Feature("f", expression, ""),), partial_windows=partial)
-    return pl.DataFrame(pl.from_arrow(engine.compute(chosen, table(frame), SESSIONS, **more))).drop("event_time")
-
-
-def bits(frame: pl.DataFrame) -> bytes:
-    return np.asarray(frame["f"].to_numpy(), dtype=np.float32).tobytes()
+from aiquant.schemas import BARS
 
 
 @SLOW
@@ -207,86 +109,9 @@ def test_bar_by_bar_gives_the_values_of_batch(
 
 
 @SLOW
-@given(expression=grown(EVERYTHING, 9))
+@given(expression=grown(sorted(OPERATORS), 9))
 def test_text_and_back(expression: Expression) -> None:
     assert parse(str(expression)).digest == expression.digest
-
-
-def slow(node: Expression, cells: dict[str, list[float]]) -> list[float]:
-    """The value in each slot of one symbol, straight from the definitions."""
-    nan = math.nan
-    n = len(cells["close"])
-    if node.op == "field":
-        return cells[node.name]
-    if node.op == "constant":
-        return [node.numbers[0]] * n
-    args = [slow(a, cells) for a in node.args]
-    if node.op in ("Ref", "Delta"):
-        by = int(node.numbers[0])
-        before = [args[0][j - by] if j >= by else nan for j in range(n)]
-        return before if node.op == "Ref" else [a - b for a, b in zip(args[0], before, strict=True)]
-    if node.numbers:
-        w = int(node.numbers[0])
-        return [_window(node.op, args[0][max(0, j + 1 - w) : j + 1]) for j in range(n)]
-    return [_cell(node.op, *values) for values in zip(*args, strict=True)]
-
-
-def _window(op: str, v: list[float]) -> float:
-    valid = [y for y in v if not math.isnan(y)]
-    if op == "Count":
-        return float(len(valid))
-    if not valid:
-        return math.nan
-    if op == "Sum":
-        return math.fsum(valid)
-    best = max(valid) if op.endswith("Max") else min(valid)
-    return best if op in ("Max", "Min") else v.index(best) + 1.0
-
-
-def _cell(op: str, a: float, b: float = 0.0, c: float = 0.0) -> float:
-    if op == "If":
-        return math.nan if math.isnan(a) else b if a != 0 else c
-    if math.isnan(a) or math.isnan(b):
-        return math.nan
-    return float(
-        {
-            "Add": lambda: a + b,
-            "Sub": lambda: a - b,
-            "Mul": lambda: a * b,
-            "Greater": lambda: max(a, b),
-            "Less": lambda: min(a, b),
-            "Gt": lambda: a > b,
-            "Ge": lambda: a >= b,
-            "Lt": lambda: a < b,
-            "Le": lambda: a <= b,
-            "Eq": lambda: a == b,
-            "Ne": lambda: a != b,
-            "And": lambda: a != 0 and b != 0,
-            "Or": lambda: a != 0 or b != 0,
-            "Not": lambda: a == 0,
-            "Abs": lambda: abs(a),
-            "Sign": lambda: (a > 0) - (a < 0),
-            "Neg": lambda: -a,
-        }[op]()
-    )
-
-
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(expression=grown(EXACT, 7), frame=bars(longest=20, whole_numbers=True))
-def test_equal_to_a_slow_oracle(expression: Expression, frame: pl.DataFrame) -> None:
-    got = compute(expression, frame, partial=True)
-    expected: list[float] = []
-    for symbol in sorted(set(frame["symbol"])):
-        own = frame.filter(pl.col("symbol") == symbol).sort("slot")
-        slots = own["slot"].to_list()
-        cells = {name: [math.nan] * (slots[-1] - slots[0] + 1) for name in FIELDS}
-        for row in own.iter_rows(named=True):
-            for name in FIELDS:
-                cells[name][row["slot"] - slots[0]] = math.nan if row[name] is None else row[name]
-        value = slow(expression, cells)
-        expected += [value[s - slots[0]] for s in slots]
-    # sums and products of small whole numbers are exact, so no tolerance beyond the final float32 is needed
-    np.testing.assert_array_equal(got["f"].to_numpy(), np.asarray(expected, dtype=np.float32))
 
 
 @pytest.fixture(scope="module")
