@@ -89,6 +89,53 @@ def feature_importance(importance: Mapping[str, float], top: int = 20) -> go.Fig
     return figure
 
 
+def permutation_importance(lines: Sequence[Mapping[str, float | str | None]], top: int = 20) -> go.Figure:
+    """Fall of the rank IC out of sample when a feature is shuffled within each date, with one deviation over folds.
+
+    Parameters
+    ----------
+    lines
+        ``feature``, ``permutation``, ``permutation_std``, the greatest fall first.
+    """
+    shown = [line for line in lines if line["permutation"] is not None][:top]
+    falls = np.array([line["permutation"] for line in shown], dtype=float)
+    spread = np.nan_to_num(np.array([line["permutation_std"] for line in shown], dtype=float))
+    figure = blank("Fall of the rank IC when a feature is shuffled", height=96 + 22 * len(shown), hovermode="closest")
+    figure.add_bar(
+        x=rounded(falls),
+        y=[text(str(line["feature"])) for line in shown],
+        error_x={"type": "data", "array": rounded(spread), "thickness": 1},
+        orientation="h",
+        marker={"color": [LIGHT.gain if fall >= 0 else LIGHT.loss for fall in falls], "line": {"width": 0}},
+        hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+    )
+    figure.update_xaxes(tickformat=".3~f", showgrid=True)
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False)
+    return figure
+
+
+def contributions(base: float, parts: Sequence[tuple[str, float]], forecast: float, title: str) -> go.Figure:
+    """From the base of a forecast over what each feature adds to the forecast, as a waterfall."""
+    names = ["base", *(text(name) for name, _ in parts), "forecast"]
+    figure = blank(title, height=96 + 26 * len(names), hovermode="closest")
+    import plotly.graph_objects as graphs
+
+    figure.add_trace(
+        graphs.Waterfall(
+            orientation="h",
+            measure=["absolute", *["relative"] * len(parts), "total"],
+            y=names,
+            x=rounded(np.array([base, *(value for _, value in parts), forecast])),
+            increasing={"marker": {"color": LIGHT.gain}},
+            decreasing={"marker": {"color": LIGHT.loss}},
+            totals={"marker": {"color": LIGHT.strategy}},
+            hovertemplate="%{y}: %{x:.5f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False)
+    return figure
+
+
 def splits(folds: Sequence[FoldSpans], title: str = "Walk-forward splits") -> go.Figure:
     """When each fold was trained and tested, and what was left out between: bars over time."""
     room = max(8, min(24, 900 // len(folds)))

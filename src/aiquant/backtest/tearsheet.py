@@ -133,6 +133,7 @@ def charts(story: Story) -> dict[str, go.Figure]:
         "splits": figures_model.splits(story.folds) if story.folds else None,
         **_crossed(as_mapping(story.paths)),
         "importance": figures_model.feature_importance(story.importance) if story.importance else None,
+        "permutation": figures_model.permutation_importance(story.permutation) if story.permutation else None,
         "distribution": figures.distribution(strategy),
         "exposure": figures.exposure(strategy),
         "turnover": figures.turnover(strategy),

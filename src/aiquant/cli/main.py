@@ -20,6 +20,7 @@ from aiquant.cli import (
     demo,
     doctor,
     evaluate,
+    explain,
     feature_store,
     features,
     ingest,
@@ -57,7 +58,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, init, run, train, tune, predict, backtest, report, evaluate, reproduce, doctor, simulate):
+for module in (demo, init, run, train, tune, predict, explain, backtest, report, evaluate, reproduce, doctor, simulate):
     module.register(app)
 features.app.add_typer(feature_store.app)
 for name, group, text in (

@@ -11,7 +11,7 @@ from aiquant.cli.console import Console, table
 from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from aiquant.jobs.models import Shown
+    from aiquant.jobs.models import ModelLine, Shown
 
 app = typer.Typer()
 
@@ -54,6 +54,31 @@ def show(
     _answer(Console(as_json), job.show(options.workspace(workspace, told), version))
 
 
+@app.command("compare", epilog="Example: aiquant models compare challenger champion")
+def compare(
+    first: Annotated[
+        str | None, typer.Argument(metavar="VERSION|ALIAS", help="Default: the challenger, else the newest version.")
+    ] = None,
+    second: Annotated[str | None, typer.Argument(metavar="VERSION|ALIAS", help="Default: the champion.")] = None,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show two versions side by side: their figures, and the settings in which they differ."""
+    from aiquant.jobs import models as job
+
+    done = job.compare(options.workspace(workspace, told), first, second)
+    names = [f"version {line.version}" for line in (done.first, done.second)]
+    rows = [(name, a, b, b - a if a is not None and b is not None else None) for name, (a, b) in done.figures.items()]
+    changed = [(name, a, b) for name, (a, b) in done.settings.items()]
+    Console(as_json).answer(
+        done,
+        *(_named(line) for line in (done.first, done.second)),
+        table(["figure", *names, "difference"], rows),
+        table(["setting", *names], changed) if changed else "The settings are the same.",
+    )
+
+
 @app.command("promote", epilog="Example: aiquant models promote 3")
 def promote(
     which: Annotated[str, typer.Argument(metavar="VERSION|RUN", help="Number of a version, or a run's id.")],
@@ -81,15 +106,19 @@ def rollback(workspace: WorkspaceOption = None, told: SetOption = None, as_json:
 
 def _answer(console: Console, shown: Shown) -> None:
     line = shown.line
-    name = f"Version {line.version}" + (f" ({', '.join(line.aliases)})" if line.aliases else "")
     checks = [(c["name"], c["passed"], c["value"], c["threshold"], c["why"]) for c in shown.checks]
     changes = [(p["at"], p["kind"], p["before"], p["by"], p["override"] or "") for p in shown.promotions]
     console.answer(
         shown.to_dict(),
-        f"{name} of run {line.run_id}, gate: {_gate(line.verdict, line.override)}",
+        f"{_named(line)}, gate: {_gate(line.verdict, line.override)}",
         table(["check", "passed", "value", "threshold", "why"], checks),
         table(["in use from", "by", "after version", "account", "override"], changes) if changes else "Never in use.",
     )
+
+
+def _named(line: ModelLine) -> str:
+    aliases = f" ({', '.join(line.aliases)})" if line.aliases else ""
+    return f"Version {line.version}{aliases}: run {line.run_id}, made {line.made}"
 
 
 def _gate(verdict: str, override: str | None) -> str:

@@ -6,7 +6,7 @@ import typer
 
 from aiquant.cli import options
 from aiquant.cli.console import Console, table
-from aiquant.cli.options import JsonOption, WorkspaceOption
+from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
 
 app = typer.Typer()
 
@@ -38,3 +38,12 @@ def show(run_id: options.RunArgument = None, workspace: WorkspaceOption = None, 
     told = read_json(opened.run_folder(run_id or opened.latest_run()) / "manifest.json")
     rows = [(name, str(value)) for name, value in flatten(told).items()]
     Console(as_json).answer(told, table(["name", "value"], rows))
+
+
+@app.command("send", epilog="Example: aiquant runs send")
+def send(workspace: WorkspaceOption = None, told: SetOption = None, as_json: JsonOption = False) -> None:
+    """Send the runs to MLflow that it does not know yet, as after a time when it did not answer."""
+    from aiquant.jobs import track
+
+    sent = track.send(options.workspace(workspace, told))
+    Console(as_json).answer({"sent": sent}, *(sent or ["MLflow knows all runs of this workspace."]))

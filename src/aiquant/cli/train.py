@@ -24,6 +24,7 @@ def train(
             "default: the setting learning.model.",
         ),
     ] = None,
+    engine: Annotated[str | None, typer.Option(help="local, or spark (XGBoost alone).", show_default=False)] = None,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
     as_json: JsonOption = False,
@@ -32,7 +33,9 @@ def train(
     from aiquant.jobs import train as job
 
     console = Console(as_json)
-    done = job.train(options.workspace(workspace, told, learning__model=model), console.journal)
+    done = job.train(
+        options.workspace(workspace, told, learning__model=model, learning__engine=engine), console.journal
+    )
     judged = {k: v for k, v in done.study.judgement.to_dict().items() if k != "daily"}
     answer = {
         "run_id": done.run_id,

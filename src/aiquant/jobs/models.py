@@ -58,6 +58,24 @@ class Shown:
         return {**asdict(self.line), **told}
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Two versions side by side.
+
+    Attributes
+    ----------
+    figures
+        Name → value of the first and of the second; None where one has none.
+    settings
+        Settings that differ, likewise.
+    """
+
+    first: ModelLine
+    second: ModelLine
+    figures: dict[str, tuple[float | None, float | None]]
+    settings: dict[str, tuple[Any, Any]]
+
+
 def list_models(workspace: Workspace) -> list[ModelLine]:
     """All versions, the newest first."""
     from aiquant.learning import registry, tracking
@@ -135,6 +153,51 @@ def rollback(workspace: Workspace) -> Shown:
     from aiquant.learning import registry
 
     return _shown(registry.rollback(_store(workspace)))
+
+
+def compare(workspace: Workspace, first: str | None = None, second: str | None = None) -> Compared:
+    """Two versions or runs side by side: by default the challenger (else the newest version) beside the champion.
+
+    Parameters
+    ----------
+    first, second
+        Number of a version, or an alias: ``champion``, ``challenger``, ``previous``.
+
+    Raises
+    ------
+    MissingError
+        When there is no such version.
+    """
+    from aiquant.learning import registry
+
+    store = _store(workspace)
+    versions = registry.list_versions(store)
+    used = _named(versions, second or registry.CHAMPION, store.model_name)
+    others = [v for v in versions if v.version != used.version]
+    waiting = next((v for v in others if registry.CHALLENGER in v.aliases), others[0] if others else None)
+    if first is None and waiting is None:
+        raise MissingError(f"model {store.model_name} has one version alone", "there is nothing to compare it with")
+    asked = waiting if first is None and waiting is not None else _named(versions, str(first), store.model_name)
+    told = [v.metrics | {f"gate_{n}": x for n, x in v.figures.items() if x is not None} for v in (asked, used)]
+    names = [*told[0], *(name for name in told[1] if name not in told[0])]
+    figures = {name: (told[0].get(name), told[1].get(name)) for name in names}
+    return Compared(_line(asked), _line(used), figures, _other_settings(workspace, asked.run_id, used.run_id))
+
+
+def _named(versions: list[Version], name: str, model: str) -> Version:
+    for version in versions:
+        if name in (str(version.version), version.run_id, *version.aliases):
+            return version
+    raise MissingError(f"model {model} has no version {name!r}", "see the versions with: aiquant models ls")
+
+
+def _other_settings(workspace: Workspace, first: str, second: str) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ between two runs, as far as both are in the workspace."""
+    files = [workspace.runs / run_id / "manifest.json" for run_id in (first, second)]
+    if not all(file.is_file() for file in files):
+        return {}
+    a, b = (read_json(file)["settings"] for file in files)
+    return {name: (a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)}
 
 
 def _store(workspace: Workspace) -> Tracking:

@@ -338,7 +338,13 @@ class Pipeline:
 
         told = self.settings.labels
         return panel.build(
-            features, labels, target=told.target, universe=universe, horizon=told.horizon, scaled=told.scaled
+            features,
+            labels,
+            target=told.target,
+            universe=universe,
+            horizon=told.horizon,
+            scaled=told.scaled,
+            on_disk=self.settings.learning.out_of_core,
         )
 
     def weigh(self, panel: Panel, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:

@@ -13,6 +13,7 @@ from aiquant.errors import MissingError
 from aiquant.jobs import paths
 from aiquant.jobs.backtest import BASELINES, STRATEGY
 from aiquant.jobs.journal import Journal
+from aiquant.jobs.train import IMPORTANCE
 from aiquant.jobs.workspace import Workspace, read_json, read_optional, write_json, write_text
 
 SURVIVORS = "survivors only: symbols that vanished are not in it, so results look better than life"
@@ -76,6 +77,7 @@ def story(workspace: Workspace, run_id: str) -> Story:
         folds=[_spans(fold) for fold in folds["folds"]],
         paths=_paths(read_optional(folder / paths.FILE)),
         importance=folds["importance"],
+        permutation=(read_optional(folder / IMPORTANCE) or {"features": []})["features"],
         manifest={**told["data"], **{name: told[name] for name in _MANIFEST}},
         notes=traded["notes"],
         fills=workspace.lake.read(schemas.FILLS, where={"run_id": run_id}),

@@ -7,21 +7,86 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aiquant.jobs.train import FINAL, TrainedRun
-from aiquant.jobs.workspace import Workspace, read_json
+from aiquant.errors import Unreachable
+from aiquant.jobs.journal import Journal
+from aiquant.jobs.train import EXAMPLE, FINAL, IMPORTANCE, PICTURE
+from aiquant.jobs.workspace import Workspace, read_json, read_optional
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from aiquant.jobs.tune import Tuned
     from aiquant.learning.gate import Verdict
-    from aiquant.learning.tracking import Logged, Record, Tracking
-
-EXAMPLE_ROWS = 3
+    from aiquant.learning.tracking import Logged, Part, Record, Tracking
 
 
-def log(workspace: Workspace, tracking: Tracking, trained: TrainedRun) -> Logged:
-    """Log a training: settings, data versions, metrics by fold, manifest, and the final model."""
+def log(workspace: Workspace, tracking: Tracking, run_id: str) -> Logged:
+    """Log a training from what it left on disk, unless MLflow knows it: settings, data versions, metrics, a run below
+    it for each fold, manifest, importance, and the final model.
+
+    Raises
+    ------
+    Unreachable
+        When MLflow does not answer; nothing is lost, it can be logged later.
+    """
     from aiquant.learning import tracking as mlflow
 
-    return mlflow.log_run(tracking, _record(workspace, trained))
+    return mlflow.log_run(tracking, _record(workspace, run_id))
+
+
+def log_or_keep(workspace: Workspace, opening: Future[Tracking], journal: Journal, run_id: str) -> bool:
+    """As :func:`log`; where MLflow does not answer it is noted how to send the run later.
+
+    Returns
+    -------
+    bool
+        Whether MLflow knows the run.
+    """
+    try:
+        log(workspace, opening.result(), run_id)
+    except Unreachable as error:
+        journal.note(f"{error.problem}: the run is kept here; send it later with: aiquant runs send")
+        return False
+    return True
+
+
+def send(workspace: Workspace) -> list[str]:
+    """Log all runs of the workspace that MLflow does not know yet, the oldest first, and give their ids.
+
+    Raises
+    ------
+    Unreachable
+        When MLflow does not answer; those that were sent by then stay sent.
+    """
+    from aiquant.learning import tracking as mlflow
+
+    tracking = mlflow.connect(workspace.settings.tracking, workspace.root)
+    missing = [run_id for run_id in workspace.run_ids() if mlflow.find(tracking, run_id) is None]
+    for run_id in missing:
+        log(workspace, tracking, run_id)
+    return missing
+
+
+def log_study(workspace: Workspace, tracking: Tracking, tuned: Tuned) -> Logged:
+    """Log a tuning with a run below it for each trial, in place of what MLflow knew of the study."""
+    from aiquant.learning import tracking as mlflow
+    from aiquant.learning.tracking import Part, Record
+
+    parts = []
+    for trial in tuned.trials:
+        params = {name: trial[name] for name in trial if name not in ("trial", "state", "rank_ic", "seconds")}
+        metrics = {"rank_ic": trial["rank_ic"], "seconds": trial["seconds"]}
+        parts.append(Part(f"trial {trial['trial']}", params, metrics, {"aiquant.state": trial["state"]}))
+    found = {"rank_ic": tuned.best_rank_ic, "first_rank_ic": tuned.first_rank_ic}
+    metrics = {name: value for name, value in found.items() if value is not None}
+    record = Record(
+        run_id=tuned.study,
+        params={"learning.model": tuned.model, **(tuned.best or {})},
+        metrics=metrics | {"complete": tuned.complete, "pruned": tuned.pruned},
+        tags={"aiquant.kind": "tuning"},
+        parts=parts,
+    )
+    return mlflow.log_run(tracking, record, anew=True)
 
 
 def log_verdict(workspace: Workspace, tracking: Tracking, run_id: str, verdict: Verdict) -> int | None:
@@ -32,15 +97,11 @@ def log_verdict(workspace: Workspace, tracking: Tracking, run_id: str, verdict: 
     int or None
         The version in the registry; None where the gate refused.
 
-    Raises
-    ------
-    MissingError
-        When the run was never logged.
     """
     from aiquant.learning import registry
     from aiquant.learning import tracking as mlflow
 
-    logged = _logged(tracking, run_id)
+    logged = log(workspace, tracking, run_id)
     folder = workspace.run_folder(run_id)
     metrics = _net(folder)
     judged = {f"gate_{name}": value for name, value in verdict.figures.items() if value is not None}
@@ -62,17 +123,7 @@ def register_anyway(workspace: Workspace, tracking: Tracking, run_id: str, verdi
 
     folder = workspace.run_folder(run_id)
     scores = _scores(folder, _net(folder))
-    return registry.register(tracking, _logged(tracking, run_id), verdict, scores, override=why).version
-
-
-def _logged(tracking: Tracking, run_id: str) -> Logged:
-    from aiquant.errors import MissingError
-    from aiquant.learning import tracking as mlflow
-
-    logged = mlflow.find(tracking, run_id)
-    if logged is None:
-        raise MissingError(f"MLflow at {tracking.uri} does not know run {run_id}", "train it again: aiquant train")
-    return logged
+    return registry.register(tracking, log(workspace, tracking, run_id), verdict, scores, override=why).version
 
 
 _NET = (
@@ -96,36 +147,43 @@ def _scores(folder: Path, net: dict[str, float]) -> dict[str, float]:
     return {"rank_ic": told["rank_ic"], "rank_ic_t": told["rank_ic_t"], **net}
 
 
-def _record(workspace: Workspace, trained: TrainedRun) -> Record:
+def _record(workspace: Workspace, run_id: str) -> Record:
     from aiquant.learning.tracking import Data, Record
 
-    told, study, folder = trained.manifest, trained.study, trained.folder
-    judged = study.judgement
-    by_year = judged.by_year
-    folds = study.trained.folds.to_pylist()
-    years = [fold["test_start"].year for fold in folds]
+    folder = workspace.run_folder(run_id)
+    told, judged = read_json(folder / "manifest.json"), read_json(folder / "judgement.json")
+    example = read_optional(folder / EXAMPLE)
+    files = ("manifest.json", "judgement.json", "folds.json", IMPORTANCE, PICTURE)
+    parts = _folds(read_json(folder / "folds.json")["folds"], judged["daily"])
     return Record(
-        run_id=trained.run_id,
+        run_id=run_id,
         params=told["settings"],
-        metrics={
-            "rank_ic": judged.rank_ic,
-            "rank_ic_t": judged.rank_ic_t,
-            "icir": judged.icir,
-            "spread": judged.spread,
-        },
-        by_fold={
-            "fold_rank_ic": [by_year.get(year, float("nan")) for year in years],
-            "fold_train_rows": [float(fold["train_rows"]) for fold in folds],
-        },
+        metrics={name: judged[name] for name in ("rank_ic", "rank_ic_t", "icir", "spread") if judged[name] is not None},
+        by_fold={f"fold_{name}": [part.metrics[name] for part in parts] for name in ("rank_ic", "train_rows")},
         tags=_tags(told),
         data=[
             Data(name, workspace.lake.place(name), table["version"], table["rows"], table["digest"])
             for name, table in told["data"].items()
         ],
-        files=[folder / name for name in ("manifest.json", "judgement.json", "folds.json")],
+        parts=parts,
+        files=[folder / name for name in files if (folder / name).is_file()],
         model=folder / "models" / FINAL,
-        example=np.nan_to_num(study.panel.X[-EXAMPLE_ROWS:]),
+        example=np.array(example["rows"] if example else [[0.0] * told["features"]["count"]]),
     )
+
+
+def _folds(folds: list[dict[str, Any]], daily: dict[str, float | None]) -> list[Part]:
+    from aiquant.learning.tracking import Part
+
+    parts = []
+    for fold in folds:
+        first, last = fold["test_start"][:10], fold["test_end"][:10]
+        scores = [value for day, value in daily.items() if first <= day <= last and value is not None]
+        window = {name: fold[name] for name in ("train_start", "train_end", "test_start", "test_end")}
+        counts = {name: float(fold[name]) for name in ("train_rows", "test_rows", "purged", "embargoed", "seconds")}
+        rank_ic = float(np.mean(scores)) if scores else float("nan")
+        parts.append(Part(f"fold {fold['fold']}", window, {"rank_ic": rank_ic, **counts}))
+    return parts
 
 
 def _tags(told: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from aiquant import schemas
@@ -17,14 +18,19 @@ from aiquant.jobs import digests, judging, manifest
 from aiquant.jobs import features as feature_job
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, describe, read
-from aiquant.jobs.workspace import Workspace, read_json, write_json
+from aiquant.jobs.workspace import Workspace, read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from aiquant.learning.forecasters import Forecaster
     from aiquant.learning.judgement import Judgement
     from aiquant.learning.matrix import Features
     from aiquant.learning.panel import Panel
+    from aiquant.learning.splits import Fold
     from aiquant.learning.training import Trained
+
+IMPORTANCE, PICTURE, EXAMPLE = "importance.json", "importance.svg", "example.json"
+EXAMPLE_ROWS = 3
+"""Rows of the panel that are kept with the model, to show what it takes."""
 
 FINAL = "final"
 """Folder of the model that was fitted on all of the history."""
@@ -36,6 +42,7 @@ class Study:
 
     run_id: str
     panel: Panel
+    folds: list[Fold]
     labels: pa.Table
     trained: Trained
     final: Forecaster
@@ -76,6 +83,11 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
     run_id = run_id_of(pipeline, about)
     # No name here holds the features: they are let go of as soon as the panel is made.
     study = compute(pipeline, inputs, feature_job.current(workspace, journal, pipeline, inputs), run_id, journal)
+    if workspace.settings.importance.dates:
+        with journal.station("importance") as station:
+            _write_importance(workspace, study)
+            station.rows = len(study.panel.features)
+            station.note = "features, shuffled out of sample"
     with journal.station("write the run") as station:
         told = _write(workspace, pipeline, inputs, about, study)
         station.rows = study.trained.forecasts.num_rows
@@ -83,7 +95,8 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
         station.note = _record_trial(workspace, pipeline, inputs, study)
     done = TrainedRun(study.run_id, workspace.runs / study.run_id, told, study, inputs)
     with journal.station("log to MLflow") as station:
-        track.log(workspace, opening.result(), done)
+        sent = track.log_or_keep(workspace, opening, journal, done.run_id)
+        station.note = "" if sent else "not sent"
     return done
 
 
@@ -110,7 +123,7 @@ def compute(pipeline: Pipeline, inputs: Inputs, features: Features, run_id: str,
     with journal.station("judge") as station:
         judged = judging.judge(pipeline, inputs, panel, trained.forecasts, labels)
         station.note = f"rank IC {judged.rank_ic:+.4f}, t {judged.rank_ic_t:+.2f}"
-    return Study(run_id, panel, labels, trained, final, judged)
+    return Study(run_id, panel, folds, labels, trained, final, judged)
 
 
 def data_version(inputs: Inputs) -> dict[str, Any]:
@@ -148,6 +161,8 @@ def _write(
         folder / "folds.json",
         {"folds": study.trained.folds.to_pylist(), "importance": _mean_importance(study.trained.importances)},
     )
+    newest = np.nan_to_num(study.panel.X[-EXAMPLE_ROWS:]).tolist()
+    write_json(folder / EXAMPLE, {"features": study.panel.features, "rows": newest})
     told = {
         "run_id": study.run_id,
         **manifest.origin(workspace.settings),
@@ -188,6 +203,18 @@ def _record_trial(workspace: Workspace, pipeline: Pipeline, inputs: Inputs, stud
     trials.record(workspace.lake, trial, account.equity)
     tried = trials.read(workspace.lake).count
     return f"{tried} configuration(s) tried in this workspace"
+
+
+def _write_importance(workspace: Workspace, study: Study) -> None:
+    from aiquant.learning import importance
+
+    settings = workspace.settings
+    found = importance.measure(
+        study.panel, study.folds, study.trained.models, settings.importance, settings.learning.seed
+    )
+    folder = workspace.runs / study.run_id
+    write_json(folder / IMPORTANCE, found.to_dict())
+    write_text(folder / PICTURE, importance.picture(found))
 
 
 def _save_models(folder: Path, study: Study) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from aiquant.errors import MissingError
-from aiquant.jobs import backtest, digests, trials, tuned
+from aiquant.errors import MissingError, Unreachable
+from aiquant.jobs import backtest, digests, track, trials, tuned
 from aiquant.jobs import features as feature_job
 from aiquant.jobs import train as train_job
 from aiquant.jobs.journal import Journal
@@ -99,10 +99,11 @@ def tune(workspace: Workspace, journal: Journal, *, resume: bool = False, apply:
     MissingError
         When there is nothing to resume, or a worker was killed.
     """
-    from aiquant.learning import tuning
+    from aiquant.learning import tracking, tuning
 
     settings = workspace.settings
     until = time.time() + settings.tuning.timeout if settings.tuning.timeout else None
+    opening = tracking.warm_up(settings.tracking, workspace.root)
     bench = _bench(workspace, journal)
     storage, plan = _storage(workspace), bench.plan
     before = tuning.give_back(storage, plan)
@@ -119,7 +120,7 @@ def tune(workspace: Workspace, journal: Journal, *, resume: bool = False, apply:
         applied = tuned.write(workspace, model, plan.name, best)
         for name in tuned.outvoted(workspace, model, best):
             journal.note(f"{name} wins over {applied.name}")
-    return Tuned(
+    done = Tuned(
         study=plan.name,
         model=model,
         best=dict(best.params) if best else None,
@@ -132,6 +133,12 @@ def tune(workspace: Workspace, journal: Journal, *, resume: bool = False, apply:
         trials=[_line(each) for each in found],
         applied=applied,
     )
+    with journal.station("log to MLflow"):
+        try:
+            track.log_study(workspace, opening.result(), done)
+        except Unreachable as error:
+            journal.note(f"{error.problem}: nothing is lost; run `aiquant tune` again to send it")
+    return done
 
 
 def _bench(workspace: Workspace, journal: Journal) -> Bench:

@@ -5,6 +5,7 @@ Features come as one table, or a portion at a time where two copies of them woul
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeAlias
 
@@ -48,7 +49,7 @@ def keys(features: Features) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(features.keys()))
 
 
-def fill(features: Features, rows: pl.DataFrame) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def fill(features: Features, rows: pl.DataFrame, on_disk: bool = False) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """The matrix of ``rows``, and the names of its columns.
 
     Besides the result this holds one portion and a few of its columns once more.
@@ -59,6 +60,9 @@ def fill(features: Features, rows: pl.DataFrame) -> tuple[NDArray[np.float32], t
         What is not finite in them becomes NaN.
     rows
         ``symbol`` and ``event_time``: which rows of the features, in which order.
+    on_disk
+        Whether the matrix lies in a file beside the system's temporary ones (``TMPDIR``), from where it is read as it
+        is needed; the file is gone with the matrix.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def fill(features: Features, rows: pl.DataFrame) -> tuple[NDArray[np.float32], t
     for portion in portions:
         found = _feature_names(portion)
         if not names:
-            names, matrix = found, np.empty((len(rows), len(found)), dtype=np.float32)
+            names, matrix = found, _empty((len(rows), len(found)), on_disk)
         if found != names:
             raise DataError("the portions of a table of features do not have the same columns")
         placed = (
@@ -86,6 +90,13 @@ def fill(features: Features, rows: pl.DataFrame) -> tuple[NDArray[np.float32], t
     if filled != len(rows):
         raise DataError(f"the portions of a table of features hold {filled} of {len(rows)} rows")
     return matrix, names
+
+
+def _empty(shape: tuple[int, int], on_disk: bool) -> NDArray[np.float32]:
+    if not on_disk or 0 in shape:
+        return np.empty(shape, dtype=np.float32)
+    with tempfile.TemporaryFile(prefix="aiquant-") as file:  # it has no name, and lives as long as the matrix
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
 
 
 def _write(

@@ -91,6 +91,7 @@ def build(
     universe: pa.Table | None = None,
     horizon: int | None = None,
     scaled: bool = False,
+    on_disk: bool = False,
 ) -> Panel:
     """Join features and labels by symbol and decision time.
 
@@ -111,6 +112,10 @@ def build(
     horizon
         Bars held; by default that of the labels. Needed where there may be no label, for forecasts alone.
 
+    on_disk
+        Whether ``X`` lies in a file beside the system's temporary ones (``TMPDIR``), from where it is read as it is
+        needed; the file is gone with the panel.
+
     Raises
     ------
     DataError
@@ -123,7 +128,7 @@ def build(
     joined = _join(rows, labels)
     if joined.is_empty():
         raise DataError("no feature row is left to learn from", "check the dates of the bars and of the universe")
-    X, names = matrix.fill(features, joined)
+    X, names = matrix.fill(features, joined, on_disk)
     codes = joined["symbol"].rank("dense").cast(pl.Int32).to_numpy() - 1
     returns = joined["forward_return"].to_numpy()
     return Panel(

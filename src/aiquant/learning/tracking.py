@@ -39,7 +39,8 @@ MODEL_DATA = "data/forecaster"
 """Folder of the forecaster's own artefact inside of MLflow's model."""
 
 _METRICS_AT_ONCE, _WORDS_AT_ONCE = 1000, 100  # what MLflow's interface takes at a time
-_LONGEST_PARAM = 6000
+_LONGEST_PARAM, _PARTS_AT_MOST = 6000, 10_000
+_PARENT = "mlflow.parentRunId"
 _SILENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -87,6 +88,26 @@ class Data:
     digest: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a run that stands below it: a fold, or a trial of a tuning.
+
+    Attributes
+    ----------
+    name
+        Shown in MLflow.
+    params
+        What was set for it.
+    metrics
+        Those that are not finite are left out.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Record:
     """What is to be told about a run.
@@ -105,6 +126,8 @@ class Record:
         Versions of code and data, the verdict …
     data
         What was read.
+    parts
+        Runs below it.
     files
         Files and folders to keep beside the run (manifest, judgement, tables).
     model
@@ -119,6 +142,7 @@ class Record:
     by_fold: Mapping[str, Sequence[float]] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     data: Sequence[Data] = ()
+    parts: Sequence[Part] = ()
     files: Sequence[Path] = ()
     model: Path | None = None
     example: Any = None
@@ -169,8 +193,13 @@ def is_there(settings: TrackingSettings, workspace: Path) -> bool:
     return settings.uri is not None or (workspace / STORE).is_file()
 
 
-def log_run(tracking: Tracking, record: Record) -> Logged:
+def log_run(tracking: Tracking, record: Record, anew: bool = False) -> Logged:
     """Tell MLflow about a run, unless it knows it already.
+
+    Parameters
+    ----------
+    anew
+        Tell it even so, in place of what it knows: for what has grown since, as a tuning does.
 
     Raises
     ------
@@ -179,7 +208,7 @@ def log_run(tracking: Tracking, record: Record) -> Logged:
     """
     with reaching(tracking.uri):
         for found in _find(tracking, record.run_id):
-            if found.info.status == "FINISHED":
+            if found.info.status == "FINISHED" and not anew:
                 return _told(record.run_id, found)
             _remove(tracking, found)  # a process was killed while it logged
         run = tracking.client.create_run(
@@ -190,6 +219,8 @@ def log_run(tracking: Tracking, record: Record) -> Logged:
         _log_data(tracking.client, name, record.data)
         for path in record.files:
             tracking.client.log_artifact(name, str(path))
+        for part in record.parts:
+            _log_part(tracking, name, part)
         if record.model is not None:
             _log_model(tracking, name, record)
         tracking.client.set_terminated(name, "FINISHED")
@@ -294,7 +325,18 @@ def _find(tracking: Tracking, run_id: str) -> list[Run]:
     return list(tracking.client.search_runs([tracking.experiment_id], f"tags.`{RUN_ID}` = '{run_id}'", max_results=10))
 
 
+def _log_part(tracking: Tracking, parent: str, part: Part) -> None:
+    below = tracking.client.create_run(
+        tracking.experiment_id, run_name=part.name, tags={**part.tags, _PARENT: parent}
+    ).info.run_id
+    _log_values(tracking.client, below, Record(part.name, part.params, part.metrics))
+    tracking.client.set_terminated(below, "FINISHED")
+
+
 def _remove(tracking: Tracking, run: Run) -> None:
+    below = f"tags.`{_PARENT}` = '{run.info.run_id}'"
+    for part in tracking.client.search_runs([tracking.experiment_id], below, max_results=_PARTS_AT_MOST):
+        tracking.client.delete_run(part.info.run_id)
     model_id = run.data.tags.get(MODEL_ID)
     if model_id is not None:
         tracking.client.delete_logged_model(model_id)

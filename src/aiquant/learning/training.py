@@ -149,7 +149,7 @@ def predict(
         When the panel lacks a feature that the model was fitted on.
     """
     taken = np.arange(len(panel), dtype=np.int64) if rows is None else rows
-    forecast = model.predict(_columns(panel, model.features, taken))
+    forecast = model.predict(columns(panel, model.features, taken))
     return _forecasts(panel, taken, forecast, np.full(len(taken), fold, dtype=np.int32), run_id, model.name)
 
 
@@ -190,8 +190,14 @@ def _demand_difference(panel: Panel, rows: NDArray[np.int64]) -> None:
         )
 
 
-def _columns(panel: Panel, features: tuple[str, ...], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """``X`` of the rows with the columns put in the order of ``features``."""
+def columns(panel: Panel, features: tuple[str, ...], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """``X`` of the rows with the columns put in the order of ``features``.
+
+    Raises
+    ------
+    DataError
+        When the panel lacks one.
+    """
     if features == panel.features:
         return take(panel.X, rows)
     missing = [name for name in features if name not in panel.features]

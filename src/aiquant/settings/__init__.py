@@ -39,6 +39,7 @@ from aiquant.settings.research import (
     CombinatorialSettings,
     FeatureSettings,
     GateSettings,
+    ImportanceSettings,
     JudgementSettings,
     LabelSettings,
     LeakageSettings,
@@ -61,6 +62,7 @@ __all__ = [
     "FILE_NAME",
     "FeatureSettings",
     "GateSettings",
+    "ImportanceSettings",
     "JudgementSettings",
     "LabelSettings",
     "LakeSettings",
@@ -98,9 +100,21 @@ DEFAULT_SECRETS_DIR = "/run/secrets/aiquant"
 
 
 _NEVER_COUNTS = (
-    "name", "lake", "privacy", "tracking", "polygon", "newsapi", "x", "simulator", "stream", "live", "online", "spark",
+    "name",
+    "lake",
+    "privacy",
+    "tracking",
+    "polygon",
+    "newsapi",
+    "x",
+    "simulator",
+    "stream",
+    "live",
+    "online",
+    "spark",
     "tuning",
-)  # fmt: skip
+    "importance",
+)
 
 
 class Settings(BaseSettings):
@@ -126,6 +140,7 @@ class Settings(BaseSettings):
     xgboost: XGBoostSettings = XGBoostSettings()
     ridge: RidgeSettings = RidgeSettings()
     tuning: TuningSettings = TuningSettings()
+    importance: ImportanceSettings = ImportanceSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     backtest: BacktestSettings = BacktestSettings()
     judgement: JudgementSettings = JudgementSettings()

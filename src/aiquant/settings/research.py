@@ -66,6 +66,11 @@ class LearningSettings(Section):
     embargo: int = Field(5, ge=0, description="Sessions left out between training labels and a test window.")
     seed: int = Field(7, ge=0, description="Seed of all random choices.")
     threads: int = Field(0, ge=0, description="Threads of training; 0 takes all cores.")
+    out_of_core: bool = Field(
+        False,
+        description="Keep the panel in a file, and train XGBoost from it block by block: for panels beyond memory.",
+    )
+    engine: Literal["local", "spark"] = Field("local", description="Where XGBoost is trained; spark: extra, Java 17.")
 
 
 class XGBoostSettings(Section):
@@ -95,6 +100,15 @@ class RidgeSettings(Section):
     """Parameters of the linear baseline."""
 
     alpha: float = Field(1.0, gt=0, description="L2 penalty on the standardised coefficients.")
+
+
+class ImportanceSettings(Section):
+    """How the importance of features is measured after a training."""
+
+    dates: int = Field(60, ge=0, description="Dates of each fold on which features are shuffled; 0: not at all.")
+    correlation: float = Field(
+        0.5, gt=0, lt=1, description="Mean absolute rank correlation from which features form a cluster."
+    )
 
 
 class TuningSettings(Section):

@@ -8,7 +8,7 @@ from aiquant.settings.base import Section
 
 
 class SparkSettings(Section):
-    """The session of ``aiquant features build --engine spark``."""
+    """The session of ``--engine spark``, for features and for training."""
 
     master: str = Field("local[2]", description="Master of the cluster, or local[N] for N cores of this machine.")
     jars: str | None = Field(
@@ -16,6 +16,10 @@ class SparkSettings(Section):
     )
     conf: tuple[str, ...] = Field((), description="Further settings of the session, each as name=value.")
     bars_per_task: int = Field(250_000, ge=1, description="Bars, about, that a task computes together.")
+
+    train_workers: int = Field(
+        1, ge=1, description="Tasks that train a model together: `aiquant train --engine spark`."
+    )
 
     @field_validator("conf")
     @classmethod

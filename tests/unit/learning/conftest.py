@@ -23,7 +23,7 @@ def weekdays(first: date, count: int) -> list[date]:
     return [day for day in days if day.weekday() < 5][:count]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def market() -> Callable[..., Market]:
     """``market(days, symbols, horizon, features, seed)`` → features and labels of a random walk.
 

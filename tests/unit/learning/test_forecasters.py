@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from aiquant.errors import DataError, MissingError, RefusedError, UsageError
 from aiquant.learning import forecasters
-from aiquant.learning.forecasters import Forecaster, baselines, holdout, ridge, trees
+from aiquant.learning.forecasters import Forecaster, baselines, blocks, holdout, ridge, trees
 from aiquant.learning.forecasters.contract import ForecasterContract
 from aiquant.learning.scores import daily_rank_ic, rank_ic
-from aiquant.settings import Settings, XGBoostSettings
+from aiquant.settings import LearningSettings, Settings, XGBoostSettings
 
 NAMES = ("quality", "momentum_12_1", "always_missing", "constant")
 
@@ -54,6 +55,12 @@ class TestXGBoostRankingContract(ForecasterContract):
 class TestXGBoostStoppedEarlyContract(ForecasterContract):
     def forecaster(self) -> Forecaster:
         return forecasters.create("xgboost", Settings(xgboost=XGBoostSettings(early_stopping_rounds=3)))
+
+
+class TestXGBoostOutOfCoreContract(ForecasterContract):
+    def forecaster(self) -> Forecaster:
+        learning = LearningSettings(out_of_core=True)
+        return forecasters.create("xgboost", Settings(learning=learning, xgboost=XGBoostSettings(n_estimators=20)))
 
 
 class TestRidgeContract(ForecasterContract):
@@ -234,6 +241,38 @@ class TestXGBoost:
             trees.XGBoost(XGBoostSettings(early_stopping_rounds=5), embargo=3).fit(
                 X, y, features=NAMES, times=times, seed=7
             )
+
+    @pytest.mark.parametrize(
+        ("objective", "weighted"), [("reg:squarederror", True), ("rank:ndcg", False), ("rank:ndcg", True)]
+    )
+    def test_block_by_block_it_grows_the_trees_of_memory(
+        self, objective: Any, weighted: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(blocks, "BLOCK", 333)  # a date has 25 rows: blocks end where dates do
+        X, y, _ = rows(4000)
+        times = np.repeat(np.arange(160), 25).astype("datetime64[D]").astype("datetime64[us]")
+        weight = np.linspace(0.5, 1.5, 4000, dtype=np.float32) if weighted else None
+        told = XGBoostSettings(objective=objective, n_estimators=40, min_child_weight=5)
+        forecasts = []
+        for out_of_core in (False, True):
+            forecaster = trees.XGBoost(told, out_of_core=out_of_core)
+            forecaster.fit(X, y, features=NAMES, times=times, seed=7, weight=weight, threads=2)
+            forecasts.append(forecaster.predict(X))
+        assert forecasts[0].std() > 0.01
+        if objective.startswith("rank") and weighted:  # block by block XGBoost weighs the edges of bins otherwise
+            assert np.corrcoef(forecasts)[0, 1] > 0.99
+        else:
+            np.testing.assert_array_equal(*forecasts)
+
+    def test_blocks_hold_each_row_once_and_whole_dates(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(blocks, "BLOCK", 10)
+        day = np.sort(np.random.default_rng(1).integers(0, 9, 60))
+        told = blocks.Rows(np.zeros((60, 1), np.float32), np.arange(60, dtype=np.float32), day.astype("M8[D]"), None)
+        starts = told.starts()
+        parts = [told.block(*ends)["label"] for ends in zip(starts, starts[1:], strict=False)]
+        np.testing.assert_array_equal(np.concatenate(parts), told.y)
+        days = [set(day[part.astype(int)]) for part in parts]
+        assert len(days) > 2 and all(not a & b for a, b in zip(days, days[1:], strict=False))
 
 
 class TestHoldout:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -227,3 +227,11 @@ def test_portions_that_do_not_fit_are_refused() -> None:
     twice.keys = lambda: pa.concat_tables([one, other, features([("C", DAYS[0], 3)])])  # type: ignore[method-assign]
     with pytest.raises(DataError, match="hold 2 of 3 rows"):
         panel.build(twice, labels([("A", DAYS[0], 0.1)]))
+
+
+def test_on_disk_it_is_the_same_panel(market: Callable[..., tuple[pa.Table, pa.Table]]) -> None:
+    days = [date(2020, 1, 1) + timedelta(days=i) for i in range(60)]
+    features, labels = market(days, symbols=4, features=3)
+    memory, disk = panel.build(features, labels), panel.build(features, labels, on_disk=True)
+    assert isinstance(disk.X, np.memmap) and not isinstance(memory.X, np.memmap)
+    np.testing.assert_array_equal(memory.X, disk.X)

@@ -4,7 +4,7 @@ KDD 2016."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,11 +12,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from aiquant.errors import DataError, MissingError
+from aiquant.errors import DataError, MissingError, UsageError
 from aiquant.learning.forecasters import artefacts, holdout
-from aiquant.learning.forecasters.base import check_rows, check_width, take
+from aiquant.learning.forecasters.base import check_rows, check_width
+from aiquant.learning.forecasters.blocks import Rows
 from aiquant.learning.scores import rank_ic
-from aiquant.settings import Settings, XGBoostSettings
+from aiquant.settings import Settings, SparkSettings, XGBoostSettings
 
 if TYPE_CHECKING:
     from xgboost import Booster, DMatrix
@@ -30,21 +31,6 @@ GRADES = 10
 _NOT_THE_LIBRARYS = {"n_estimators", "early_stopping_rounds", "validation_share"}
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Training rows as :meth:`Forecaster.fit` takes them."""
-
-    X: NDArray[np.float32]
-    y: NDArray[np.float32]
-    times: NDArray[np.datetime64]
-    weight: NDArray[np.float32] | None
-
-    def take(self, rows: NDArray[np.int64]) -> Rows:
-        """Some of the rows, ascending."""
-        weight = None if self.weight is None else self.weight[rows]
-        return Rows(take(self.X, rows), self.y[rows], self.times[rows], weight)
-
-
 class XGBoost:
     """Boosted trees on the squared error or on the order within each date; a missing value goes the way that training
     found better.
@@ -56,16 +42,26 @@ class XGBoost:
 
     name = "xgboost"
 
-    def __init__(self, parameters: XGBoostSettings, embargo: int = 0) -> None:
+    def __init__(
+        self,
+        parameters: XGBoostSettings,
+        embargo: int = 0,
+        out_of_core: bool = False,
+        spark: SparkSettings | None = None,
+    ) -> None:
         self.parameters = parameters
         self.embargo = embargo
+        self.out_of_core = out_of_core
+        self.spark = spark
         self.features: tuple[str, ...] = ()
         self._booster: Booster | None = None
 
     @classmethod
     def create(cls, settings: Settings) -> Self:
         """With the parameters of ``settings.xgboost``."""
-        return cls(settings.xgboost, settings.learning.embargo)
+        learning = settings.learning
+        spark = settings.spark if learning.engine == "spark" else None
+        return cls(settings.xgboost, learning.embargo, learning.out_of_core, spark)
 
     @classmethod
     def restore(cls, header: artefacts.Header, payload: bytes) -> Self:
@@ -105,12 +101,18 @@ class XGBoost:
             When there is no row, too few dates to hold some out, or no date whose rows could be ranked.
         MissingError
             When a GPU is asked for that this XGBoost cannot use.
+        UsageError
+            When Spark is asked for what it cannot do.
         """
         check_rows(self.name, features, X, y)
         _demand_device(self.parameters.device)
         rows, threads = Rows(X, y, times, weight), min(threads, 1 + X.size // VALUES_PER_THREAD)
         rounds = self.parameters.n_estimators
         if self.parameters.early_stopping_rounds:
+            if self.spark is not None:
+                raise UsageError(
+                    "trees that Spark grows are not stopped early", "set xgboost.early_stopping_rounds to 0"
+                )
             rounds = self._best_rounds(rows, times if label_end is None else label_end, seed, threads)
         self._booster = self._grown(rows, rounds, seed, threads)
         self._booster.set_param({"nthread": 1, "device": "cpu"})
@@ -163,10 +165,15 @@ class XGBoost:
         )
         return artefacts.write(folder, header, bytes(self._booster.save_raw("ubj")))
 
+    @property
+    def _ranks(self) -> bool:
+        return self.parameters.objective != "reg:squarederror"
+
     def _grown(self, rows: Rows, rounds: int, seed: int, threads: int, **watching: Any) -> Booster:
         import xgboost
 
-        data = self._matrix(rows, threads)
+        from aiquant.learning.forecasters import blocks, cluster
+
         told = {
             **self.parameters.model_dump(exclude=_NOT_THE_LIBRARYS),
             "tree_method": "hist",
@@ -174,19 +181,20 @@ class XGBoost:
             "nthread": threads,
             "verbosity": 0,
         }
-        if self.parameters.objective != "reg:squarederror":
+        if self._ranks:
             # Pairs from the whole of a date: a book is built from both of its ends, not from the top alone.
             told |= {"lambdarank_pair_method": "mean", "ndcg_exp_gain": False}
-        return xgboost.train(told, data, num_boost_round=rounds, **watching)
-
-    def _matrix(self, rows: Rows, threads: int) -> DMatrix:
-        import xgboost
-
-        label, weight, groups = rows.y, rows.weight, None
-        if self.parameters.objective != "reg:squarederror":
-            label, weight, groups = _ranked(rows)
+            rows = _graded(rows)
+        if self.spark is not None:
+            return cluster.grow(told, rows, rounds, self.spark)
         bins = self.parameters.max_bin
-        return xgboost.QuantileDMatrix(rows.X, label=label, weight=weight, qid=groups, max_bin=bins, nthread=threads)
+        if self.out_of_core:
+            with blocks.matrix(rows, bins, threads) as on_disk:
+                return xgboost.train(told, on_disk, num_boost_round=rounds, **watching)
+        data = xgboost.QuantileDMatrix(
+            rows.X, label=rows.y, weight=rows.weight, qid=rows.groups, max_bin=bins, nthread=threads
+        )
+        return xgboost.train(told, data, num_boost_round=rounds, **watching)
 
     def _best_rounds(self, rows: Rows, label_end: NDArray[np.datetime64], seed: int, threads: int) -> int:
         """Trees with the best rank IC on the held-out tail."""
@@ -218,8 +226,8 @@ def _rank_ic_of(held: Rows) -> Callable[[NDArray[np.float32], DMatrix], tuple[st
     return measure
 
 
-def _ranked(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.int64]]:
-    """Grade of each row (0 worst to ``GRADES`` − 1), weight of each date, and the date of each row, counted from 0."""
+def _graded(rows: Rows) -> Rows:
+    """For a ranking: the grade of each row in place of its target (0 worst, ``GRADES`` − 1 best), one weight a date."""
     _, date, count = np.unique(rows.times, return_inverse=True, return_counts=True)
     if count.max() < 2:
         raise DataError(
@@ -228,10 +236,8 @@ def _ranked(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32] | None
         )
     place = pl.DataFrame({"date": date, "y": rows.y}).select(pl.col("y").rank("average").over("date"))["y"].to_numpy()
     grade = np.floor((place - 0.5) / count[date] * GRADES).astype(np.float32)
-    if rows.weight is None:
-        return grade, None, date
-    mean = np.bincount(date, rows.weight) / count
-    return grade, mean.astype(np.float32), date
+    weight = None if rows.weight is None else (np.bincount(date, rows.weight) / count).astype(np.float32)
+    return replace(rows, y=grade, weight=weight, groups=date)
 
 
 def _demand_device(device: str) -> None:
