@@ -62,6 +62,7 @@ def parity(
         datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="The last day looked at.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, help="How many days with bars.")] = 1,
+    spark: Annotated[bool, typer.Option("--spark", help="Compute with Spark as well (extra spark).")] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,7 +71,9 @@ def parity(
 
     console = Console(as_json)
     opened = options.workspace(workspace, None)
-    verdict = job.check(opened, console.journal, [name] if name else [], None if day is None else day.date(), days)
+    verdict = job.check(
+        opened, console.journal, [name] if name else [], None if day is None else day.date(), days, spark
+    )
     rows = [
         (w.set, w.way, "–" if w.rows is None else w.rows, w.values, w.differing, w.first or "") for w in verdict.ways
     ]

@@ -18,8 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant import schemas
-from aiquant.errors import DataError, RefusedError, UsageError
-from aiquant.jobs import feature_plan
+from aiquant.errors import DataError, RefusedError
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.live_feed import Feed
 from aiquant.jobs.live_history import History, axis
@@ -29,7 +28,6 @@ from aiquant.jobs.workspace import Workspace
 if TYPE_CHECKING:
     from aiquant.features.catalogue import FeatureSet
     from aiquant.features.online import OnlineStore
-    from aiquant.lake import Lake
     from aiquant.streams.metrics import LiveMetrics
 
 READER = "live"
@@ -94,15 +92,13 @@ def live(
     settings = workspace.settings
     stop = stop or threading.Event()
     sets = [catalogue.get(name) for name in dict.fromkeys(names or [settings.features.set])]
-    for chosen in sets:
-        _demand_bars_alone(workspace.lake, chosen)
     done = Lived(tuple(s.name for s in sets))
     begun = time.perf_counter()
     with journal.station("live " + ", ".join(done.sets)) as station, ExitStack() as stack:
         metrics = LiveMetrics(settings.stream.metrics_port)
         store = open_store(settings.online, workspace.root)
         stack.callback(store.close)
-        history = History(workspace.lake, axis(settings))
+        history = History(workspace.lake, axis(settings), settings.features.sentiment_model)
         lines = [_Line(workspace, journal, chosen, history, store, metrics, done) for chosen in sets]
         intake = _Intake(workspace, journal, drain, metrics) if kafka else None
         if intake is not None:
@@ -117,18 +113,6 @@ def live(
     done.seconds = time.perf_counter() - begun
     done.unsent = sum(line.shelf.waiting for line in lines)
     return done
-
-
-def _demand_bars_alone(lake: Lake, chosen: FeatureSet) -> None:
-    """Refuse a set that is made from further tables which have rows: these are not followed here."""
-    from aiquant.features import fields
-
-    others = [name for name in fields.tables(chosen.fields) if lake.version(feature_plan.named(name)) is not None]
-    if others:
-        raise UsageError(
-            f"set {chosen.name} reads the table(s) {', '.join(others)} besides bars, which live features do not follow",
-            f"bring it up in batch instead: aiquant features build --set {chosen.name}",
-        )
 
 
 def _run(workspace: Workspace, lines: list[_Line], intake: _Intake | None, stop: threading.Event, drain: bool) -> None:

@@ -15,7 +15,7 @@ from aiquant import schemas
 from aiquant.errors import DataError
 from aiquant.features.catalogue import FeatureSet
 from aiquant.features.live import LiveSet
-from aiquant.jobs.live_history import SLOT, History, as_bars, placed
+from aiquant.jobs.live_history import SLOT, History, placed
 from aiquant.jobs.workspace import read_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Feed:
             if not (final or self._complete(slot, settled)):
                 break
             bars = self.waiting.take(slot)
-            parts.append(self._live.push(as_bars(bars)))
+            parts.append(self._live.push(self._history.ready(bars, self.feature_set)))
             self._recent.append(frozenset(bars["symbol"]))
         return pa.concat_tables(parts) if parts else self._live.schema.empty_table()
 
@@ -190,7 +190,7 @@ class Feed:
         reach = max(max(slot, before.get(symbol, slot)) for symbol, (_, slot) in self._late.items())
         last = min(self._live.slot, reach + self._live.lookback)
         live = self._before(first)
-        parts = [live.push(as_bars(bars)) for bars in self._history.bars(first, last)]
+        parts = [live.push(self._history.ready(bars, self.feature_set)) for bars in self._history.bars(first, last)]
         if last == self._live.slot:
             self._live = live
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,10 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant import calendars, deadletters, schemas
-from aiquant.features import grid
+from aiquant.features import attaching, fields, grid
 from aiquant.features.catalogue import FeatureSet
 from aiquant.features.live import LiveSet
+from aiquant.jobs import feature_plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,10 +81,37 @@ class History:
     ----------
     axis
         Numbers their slots.
+    sentiment_model
+        Whose scores count, where several models scored the news.
     """
 
     lake: Lake
     axis: grid.Axis
+    sentiment_model: str | None = None
+    _events: dict[str, tuple[int, pa.Table]] = field(default_factory=dict, repr=False, compare=False)
+
+    def ready(self, bars: pl.DataFrame, chosen: FeatureSet) -> pa.Table:
+        """Bars with slots as a set takes them: with the attached fields that it reads.
+
+        An event counts in the first bar that closes after it, so the bars of the session before are looked at too.
+        """
+        if not fields.tables(chosen.fields):
+            return as_bars(bars)
+        first = int(bars[SLOT].min())  # type: ignore[arg-type]
+        session = int(np.searchsorted(self.axis.first, first, side="right")) - 1
+        earlier = list(self.bars(int(self.axis.first[max(0, session - 1)]), first - 1))
+        whole = pl.concat([*earlier, bars.select(SLOT, *(n for n in bars.columns if n != SLOT))], how="diagonal")
+        return self.attach(as_bars(whole), chosen).slice(whole.height - bars.height)
+
+    def attach(self, bars: pa.Table, chosen: FeatureSet) -> pa.Table:
+        """Bars with the attached fields of the set, an event counting in the first of these that closes after it."""
+        found: dict[str, pa.Table | None] = {}
+        for name in fields.tables(chosen.fields):
+            version = self.lake.version(feature_plan.named(name))
+            if version is not None and self._events.get(name, (-1, None))[0] != version:
+                self._events[name] = version, self.lake.read(feature_plan.named(name), version=version, history=True)
+            found[name] = None if version is None else self._events[name][1]
+        return attaching.attach(bars, chosen.fields, found, self.axis.sessions, self.sentiment_model)
 
     def bars(
         self, first: int, last: int | None = None, letters: list[pa.Table] | None = None
@@ -149,7 +177,7 @@ class History:
         start = max(0, slot - live.lookback)
         live.begin(start, {symbol: first for symbol, first in self.first().items() if first < start})
         for bars in self.bars(start, slot - 1):
-            live.push(as_bars(bars))
+            live.push(self.ready(bars, feature_set))
         return live
 
     def _own(self) -> pl.Expr:

@@ -36,7 +36,7 @@ class Way:
     Attributes
     ----------
     way
-        ``bar by bar``, ``lake`` (the set's table) or ``online``.
+        ``bar by bar``, ``lake`` (the set's table), ``online`` or ``spark``.
     rows, values
         That were compared; None where the way has nothing of these days.
     differing
@@ -86,6 +86,7 @@ def check(
     names: Sequence[str] = (),
     day: date | None = None,
     days: int = 1,
+    spark: bool = False,
 ) -> Parity:
     """Compare all ways on some days.
 
@@ -97,6 +98,8 @@ def check(
         The day; default: the last ones with bars.
     days
         How many days, the last of them ``day``.
+    spark
+        Whether to compute with Spark as well, which takes all of history.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def check(
     from aiquant.features import catalogue
 
     told = catalogue.names() if list(names) == ["all"] else list(names) or [workspace.settings.features.set]
-    history = History(workspace.lake, axis(workspace.settings))
+    history = History(workspace.lake, axis(workspace.settings), workspace.settings.features.sentiment_model)
     dates = history.days(0)
     if day is not None:
         dates = [d for d in dates if d <= day] if day in dates else []
@@ -120,7 +123,7 @@ def check(
         for done, name in enumerate(told):
             journal.progress(station.name)(done, len(told))
             one = _Days(workspace, history, name, parity.first, parity.last)
-            parity.ways.extend(one.ways())
+            parity.ways.extend(one.ways(spark))
         station.rows = sum(way.values for way in parity.ways)
         station.note = "passed" if parity.passed else "DIFFERS"
     return parity
@@ -152,15 +155,13 @@ class _Days:
         self.bars = pl.concat(history.bars(history.first_of(origin), self.end))
         self.whole = self._batch(as_bars(self.bars))
 
-    def ways(self) -> Iterator[Way]:
+    def ways(self, spark: bool) -> Iterator[Way]:
         """Each way beside batch."""
-        if any(rows is not None and rows.num_rows for rows in self.inputs.attached.values()):
-            told = "it reads tables besides bars, which live features do not follow"
-            yield Way(self.chosen.name, "bar by bar", None, 0, 0, told)
-        else:
-            yield self._beside("bar by bar", self.whole, self._bar_by_bar())
+        yield self._beside("bar by bar", self.whole, self._bar_by_bar())
         yield self._lake()
         yield self._online()
+        if spark:
+            yield self._spark()
 
     def _beside(self, way: str, expected: pl.DataFrame, got: pl.DataFrame) -> Way:
         found = compare(expected, got, self.names, (BATCH, way))
@@ -182,7 +183,8 @@ class _Days:
     def _bar_by_bar(self) -> pl.DataFrame:
         live = self.history.before(self.begin, self.chosen, self.actions, self.compat)
         wanted = self.bars.filter(pl.col(SLOT) >= self.begin)
-        rows = [live.push(as_bars(part)) for part in wanted.partition_by(SLOT, maintain_order=True)]
+        slots = wanted.partition_by(SLOT, maintain_order=True)
+        rows = [live.push(self.history.ready(part, self.chosen)) for part in slots]
         return pl.DataFrame(pl.from_arrow(pa.concat_tables(rows)))
 
     def _lake(self) -> Way:
@@ -239,3 +241,14 @@ class _Days:
             return Way(self.chosen.name, "online", None, 0, 0, "the store has no row of these days")
         newest = self._expected(got).sort("event_time").unique("symbol", keep="last")
         return self._beside("online", newest.join(got.select("symbol"), on="symbol", how="semi"), got)
+
+    def _spark(self) -> Way:
+        """The rows that Spark's tasks compute."""
+        from aiquant.jobs import features
+
+        told = Workspace(
+            self.workspace.root, {**self.workspace.overrides, "features.set": self.pipeline.settings.features.set}
+        )
+        rows = pl.DataFrame(pl.from_arrow(features.by_spark(told)))
+        got = rows.filter(pl.col("date").is_between(self.first, self.last))
+        return self._beside("spark", self._expected(got), got)

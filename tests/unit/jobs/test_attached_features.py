@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from aiquant import settings as all_settings
-from aiquant.errors import MissingError, UsageError
-from aiquant.jobs import attaching, features, leakage, live, manifest, train, workspace
+from aiquant.errors import MissingError
+from aiquant.jobs import attaching, features, leakage, manifest, train, workspace
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Pipeline, read
 from aiquant.jobs.workspace import Workspace
@@ -180,12 +180,6 @@ def test_the_versions_of_all_tables_are_recorded_and_asked_for_again(home: Works
     assert again.attached["news"] is not None and again.attached["news"].num_rows == 100
     assert again.attached["classification"] is None and told["universe"] is None
     assert train.data_version(again) == about
-
-
-def test_live_features_refuse_what_they_do_not_follow(home: Workspace) -> None:
-    home.lake.write(NEWS, articles(1, 3))
-    with pytest.raises(UsageError, match="set news reads the table.s. news besides bars"):
-        live.live(home, Journal(), ("news",), drain=True, kafka=False)
 
 
 def test_every_table_that_a_field_needs_is_known() -> None:

@@ -418,3 +418,29 @@ def test_minutes_with_closing_auctions(space: Workspace) -> None:
     want = pl.DataFrame(pl.from_arrow(engine.compute(catalogue.get("core"), told.lake.read(schemas.BARS), days)))
     got = pl.DataFrame(pl.from_arrow(told.lake.read("features_core")))
     assert letters.num_rows == 2 and got.equals(want.select(got.columns))
+
+
+def test_articles_count_in_the_bars_that_close_after_them(space: Workspace, market: pl.DataFrame) -> None:
+    """As in batch, which sees all of them at once; bar by bar they come while the process runs."""
+    rng = np.random.default_rng(4)
+    rows = []
+    for n in range(400):
+        moment = datetime(2019, 1, 10, tzinfo=UTC) + timedelta(hours=float(rng.uniform(0, 4000)))
+        told = {"article_id": str(n), "date": moment.date(), "event_time": moment, "known_from": moment, "url": "u"}
+        title = f"title {rng.integers(0, 40)}"
+        rows.append({**told, "symbols": f"S00{rng.integers(0, 6)}", "title": title, "publisher": "p", "source": "t"})
+    articles = pa.Table.from_pylist(rows, schema=schemas.NEWS.schema)
+    small = space.root / "talk.toml"
+    small.write_text('[features.talk]\nformula = "Mean($news_count, 3) + $news_novel / Ref($close, 2)"\n')
+    for first, last in ((FIRST, date(2019, 3, 20)), (date(2019, 3, 21), date(2019, 3, 21)), (date(2019, 3, 22), LAST)):
+        moments = pl.DataFrame(pl.from_arrow(articles))
+        some = moments.filter(DATE.is_between(first, last))
+        space.lake.write("news", some.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schemas.NEWS.schema))
+        store(space, market.filter(DATE.is_between(first, last)))
+        follow(space, str(small))
+    from aiquant.jobs import parity
+
+    verdict = parity.check(space, Journal(), [str(small)], days=100)
+    assert verdict.passed and all(way.values for way in verdict.ways), verdict.ways
+    whole = pl.DataFrame(pl.from_arrow(space.lake.read("features_talk")))
+    assert whole["talk"].fill_nan(0).max() > 1

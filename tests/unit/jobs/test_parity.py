@@ -147,6 +147,23 @@ def test_rows_that_were_right_at_their_time_stay_right_after_a_correction(follow
     assert verdict.passed, verdict.ways
 
 
+def test_what_spark_says_is_compared_when_asked_for(followed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spark itself is compared with batch by tests/integration; here, that a difference of its is seen."""
+
+    def wrong(space: Workspace) -> pa.Table:
+        assert space.settings.features.set == "core"
+        frame = pl.DataFrame(pl.from_arrow(space.lake.read("features_core")))
+        last = pl.col("event_time") == pl.col("event_time").max()
+        told = frame.with_columns(
+            pl.when(last).then(pl.lit(1.5)).otherwise("return_1").cast(pl.Float32).alias("return_1")
+        )
+        return told.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+    monkeypatch.setattr("aiquant.jobs.features.by_spark", wrong)
+    verdict = parity.check(followed, Journal(), days=2, spark=True)
+    assert [(way.way, way.rows, way.differing) for way in verdict.ways if way.differing] == [("spark", 6, 3)]
+
+
 def test_no_bars_of_that_day(followed: Workspace) -> None:
     with pytest.raises(MissingError, match="no bar of interval 1d on 2019-03-30"):
         parity.check(followed, Journal(), day=date(2019, 3, 30))
