@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from aiquant.settings.base import Section
 
@@ -135,6 +135,12 @@ class JudgementSettings(Section):
     horizons: tuple[Annotated[int, Field(ge=1, le=260)], ...] = Field(
         (1, 2, 5, 10, 21, 63), description="Bars over which the rank IC is told, to show how fast an edge decays."
     )
+
+    @field_validator("horizons", mode="before")
+    @classmethod
+    def _from_text(cls, told: Any) -> Any:
+        """``1,5,21``, as the command line gives it."""
+        return [part.strip() for part in told.split(",") if part.strip()] if isinstance(told, str) else told
 
 
 class CombinatorialSettings(Section):

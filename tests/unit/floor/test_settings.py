@@ -93,3 +93,11 @@ def test_none_is_no_value_where_a_setting_may_be_left_out_and_a_word_elsewhere()
     told = settings.load(None, {"data.adjustment": "none", "learning.first_test": "none"})
     assert told.data.adjustment == "none"
     assert told.learning.first_test is None
+
+
+def test_horizons_are_a_list_on_the_command_line_and_in_a_file(tmp_path: Path) -> None:
+    assert settings.load(None, {"judgement.horizons": "1, 21"}).judgement.horizons == (1, 21)
+    (tmp_path / "aiquant.toml").write_text("[judgement]\nhorizons = [2, 5]\n")
+    assert settings.load(tmp_path).judgement.horizons == (2, 5)
+    with pytest.raises(SettingsError, match="greater than or equal to 1"):
+        settings.load(None, {"judgement.horizons": "0"})
