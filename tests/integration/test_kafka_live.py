@@ -167,9 +167,13 @@ def test_told_to_stop_it_keeps_its_state(space: Workspace, scripts: Callable[[st
     send(told, first)
     process = start(told)
     wait_for(lambda: rows(space) == len(first))
-    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
-    assert f'aiquant_live_rows_total{{set="mine"}} {len(first)}.0' in text
-    assert 'aiquant_live_delay_seconds_count{set="mine"}' in text
+
+    def served(line: str) -> bool:
+        return line in urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+
+    # Counted, and brought online, a moment after the commit that was seen above.
+    wait_for(lambda: served('aiquant_live_delay_seconds_count{set="mine"}'))
+    wait_for(lambda: served(f'aiquant_live_rows_total{{set="mine"}} {len(first)}.0'))
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
