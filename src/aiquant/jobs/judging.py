@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from aiquant.jobs.pipeline import Inputs, Pipeline
+from aiquant.schemas import CLASSIFICATION
 
 if TYPE_CHECKING:
     from aiquant.learning.judgement import Judgement
@@ -49,7 +50,11 @@ def _groups(pipeline: Pipeline, inputs: Inputs, forecasts: pa.Table) -> dict[str
     from aiquant.learning import breakdown
 
     conditions = pipeline.conditions(inputs)
-    return {
+    found = {
         "size": breakdown.size_thirds(conditions),
         "volatility": breakdown.volatility_thirds(conditions, forecasts),
     }
+    classes = inputs.attached.get(CLASSIFICATION.name)
+    if classes is not None:  # it is read where a feature of the set compares symbols by it
+        found["sector"] = breakdown.sectors(classes, forecasts)
+    return found

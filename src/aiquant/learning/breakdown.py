@@ -129,6 +129,35 @@ def volatility_thirds(conditions: pa.Table, forecasts: pa.Table) -> pa.Table:
     return _named(rows.join(thirds, on="event_time", how="inner"), "volatility")
 
 
+def sectors(classification: pa.Table, forecasts: pa.Table) -> pa.Table:
+    """The sector of each symbol as it was known at each decision.
+
+    Parameters
+    ----------
+    classification
+        Schema ``CLASSIFICATION``, all versions.
+    forecasts
+        Schema ``FORECASTS``.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``symbol``, ``event_time``, ``group``; no row where no sector was known.
+    """
+    rows = pl.DataFrame(pl.from_arrow(forecasts.select(["symbol", "date", "event_time"])))
+    told = pl.DataFrame(pl.from_arrow(classification.select(["symbol", "valid_from", "known_from", "sector"])))
+    known = (
+        rows.lazy()
+        .join(told.lazy(), on="symbol")
+        .filter(pl.col("valid_from") <= pl.col("date"), pl.col("known_from") <= pl.col("event_time"))
+        .sort("valid_from", "known_from", maintain_order=True)
+        .unique(["symbol", "event_time"], keep="last", maintain_order=True)
+        .collect()
+    )
+    found = known.filter(pl.col("sector").is_not_null())
+    return found.select("symbol", "event_time", pl.col("sector").alias("group")).to_arrow()
+
+
 def _named(rows: pl.DataFrame, what: str) -> pa.Table:
     names = pl.col("third").cast(pl.Int8).replace_strict(dict(enumerate(THIRDS[what])), return_dtype=pl.String)
     return rows.select("symbol", "event_time", names.alias("group")).to_arrow()

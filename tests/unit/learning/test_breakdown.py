@@ -111,6 +111,31 @@ def test_volatility_is_by_date_among_those_that_were_forecast() -> None:
     assert len(told) == 18
 
 
+def test_sectors_are_those_that_were_known_at_each_decision() -> None:
+    forecasts, _ = tables(np.ones((3, 2)), np.ones((3, 2)))
+    rows = [
+        ("S0", 0, 0, "energy"),
+        ("S0", 1, 2, "banks"),  # holds from the second day on, and is known on the third
+        ("S1", 1, 0, "energy"),
+        ("S1", 2, 0, None),
+    ]
+    classes = pa.table(
+        {
+            "symbol": [r[0] for r in rows],
+            "valid_from": pa.array([moment(r[1]).date() for r in rows], pa.date32()),
+            "known_from": pa.array([moment(r[2]) for r in rows], TIME),
+            "sector": [r[3] for r in rows],
+        }
+    )
+    told = {(r["symbol"], r["event_time"]): r["group"] for r in breakdown.sectors(classes, forecasts).to_pylist()}
+    assert told == {
+        ("S0", moment(0)): "energy",
+        ("S0", moment(1)): "energy",
+        ("S0", moment(2)): "banks",
+        ("S1", moment(1)): "energy",
+    }
+
+
 def test_decay_judges_the_same_forecasts_over_each_horizon() -> None:
     rng = np.random.default_rng(1)
     returns = rng.normal(size=(40, 8))
