@@ -213,6 +213,8 @@ class Grid:
             from aiquant.features import calendarfields
 
             return calendarfields.column(self.axis, name)[self.slot[begin:end]]
+        if name not in self.rows.columns:  # an attached field that nothing was attached for
+            return np.full(end - begin, np.nan)
         if name not in self._values:
             # A copy: what comes from Arrow cannot be written to, which the kernels' signatures do not take.
             self._values[name] = np.array(self.rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
@@ -243,7 +245,7 @@ def build(bars: pa.Table, sessions: Sessions, history: History | None = None) ->
     """
     wanted = ["symbol", "date", "event_time", "adjustment", *BAR, *ATTACHED]
     frame = pl.DataFrame(pl.from_arrow(bars.select([c for c in wanted if c in bars.column_names])))
-    frame = frame.with_columns(pl.lit(None, pl.Float64).alias(f) for f in (*BAR, *ATTACHED) if f not in frame.columns)
+    frame = frame.with_columns(pl.lit(None, pl.Float64).alias(f) for f in BAR if f not in frame.columns)
     if not _in_order(frame):
         frame = frame.sort("symbol", "event_time")
     axis = Axis(sessions, _interval(bars))
