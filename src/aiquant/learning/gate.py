@@ -16,6 +16,7 @@ from aiquant.learning.trials import Tried
 from aiquant.settings import GateSettings
 
 CHAMPION = "champion"
+_CONFIDENCE = 0.95  # of the interval that is told beside the Sharpe ratio
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,12 @@ class _Rules:
 
     def sharpe(self) -> Check:
         value = self.moments.sharpe * self.root
-        self.figures["sharpe"] = _number(value)
+        low, high = sharpe.bootstrap_interval(self.net.returns, _CONFIDENCE, seed=self.seed)
+        self.figures |= {
+            "sharpe": _number(value),
+            "sharpe_low": _number(low * self.root),
+            "sharpe_high": _number(high * self.root),
+        }
         asked = self.settings.min_sharpe_net
         return _compare(
             "sharpe_net",

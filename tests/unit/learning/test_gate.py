@@ -73,6 +73,8 @@ def failed(verdict: Verdict) -> list[str]:
 def test_a_model_that_shows_all_passes() -> None:
     verdict = decide()
     assert verdict.promoted and not verdict.reasons
+    figures = verdict.figures
+    assert figures["sharpe_low"] < figures["sharpe"] < figures["sharpe_high"]
     assert [check.name for check in verdict.checks] == [
         "leakage",
         "costs",
