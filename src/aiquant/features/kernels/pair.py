@@ -88,6 +88,10 @@ def _emit(kind, x, y, w, least, compat, c, sums, out, skip):  # type: ignore[no-
         if math.isnan(out[j]) and n >= fewest:
             out[j] = _emit_again(kind, x, y, j, w, n, compat)
         elif compat and kind == CORR and n >= fewest:
+            # What a series adds outside of the pairs only widens it: beyond this the mask below cannot hold.
+            wide = 1.001 * QLIB_FLAT * QLIB_FLAT * (w - 1.0) * n
+            if s_xx[j] * n - s_x[j] * s_x[j] > wide and s_yy[j] * n - s_y[j] * s_y[j] > wide:
+                continue
             if n == w:
                 least_square = QLIB_FLAT * QLIB_FLAT * (n - 1.0)
                 flat = s_xx[j] - s_x[j] * s_x[j] / n <= least_square or s_yy[j] - s_y[j] * s_y[j] / n <= least_square
