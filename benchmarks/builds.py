@@ -109,7 +109,8 @@ def main() -> None:
                 values = told["new"] * told["features"]
                 print(
                     f"{options.set}, {symbols:,} symbols, {options.engine}: "
-                    f"{told['new']:,} new of {told['rows']:,} rows: {told['cpu']:.1f} s CPU, {told['wall']:.1f} s, peak {told['peak']:,.0f} MiB "
+                    f"{told['new']:,} new of {told['rows']:,} rows: {told['cpu']:.1f} s CPU, {told['wall']:.1f} s, "
+                    f"peak {told['peak']:,.0f} MiB "
                     f"({1e9 * told['cpu'] / max(values, 1):.1f} ns a value)",
                     flush=True,
                 )
