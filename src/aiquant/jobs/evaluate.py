@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant import schemas
-from aiquant.errors import MissingError
+from aiquant.errors import DataError, MissingError
 from aiquant.jobs import leakage, manifest, paths, rivals, track, trials
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, read
@@ -76,6 +76,8 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs
     ------
     MissingError
         When the run was not backtested.
+    DataError
+        When its feature set is no longer the one that it was trained on.
     Unreachable
         When MLflow does not answer; nothing is registered then, and evaluating again completes it.
     """
@@ -86,9 +88,10 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs
     settings = manifest.settings_of(told)
     if not (folder / "backtest.json").is_file():
         raise MissingError(f"run {run_id} was not backtested", f"do it with: aiquant backtest --run {run_id}")
+    pipeline = Pipeline(settings)
+    _demand_same_features(run_id, told["features"], pipeline)
     opening = tracking.warm_up(workspace.settings.tracking, workspace.root)
     inputs = inputs or read(workspace.lake, settings, manifest.versions_of(told))
-    pipeline = Pipeline(settings)
     if not (folder / "leakage.json").is_file():
         verdict = leakage.check(workspace, journal, pipeline, inputs)
         write_json(folder / "leakage.json", verdict.to_dict())
@@ -105,6 +108,17 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs
     done = replace(done, model_version=version)
     write_json(folder / "verdict.json", done.to_dict())
     return done
+
+
+def _demand_same_features(run_id: str, told: dict[str, Any], pipeline: Pipeline) -> None:
+    """What is checked for leaks and held against the gate has to be what the model was trained on."""
+    chosen = pipeline.feature_set
+    if chosen.version != told["version"]:
+        raise DataError(
+            f"run {run_id} was trained on the feature set {chosen.name} of version {told['version']},"
+            f" which is of version {chosen.version} now",
+            "train again, or bring the old definitions back",
+        )
 
 
 def _decide(workspace: Workspace, pipeline: Pipeline, inputs: Inputs, run_id: str, store: Tracking) -> gate.Verdict:

@@ -266,6 +266,7 @@ class Pipeline:
             ),
             clock="label_end",
             reach=Reach(inputs.sessions, held + 2 * labels.GRACE + 2, vintages.first_bars(inputs.bars)),
+            by_symbol=False,  # that a symbol has stopped shows in the bars of the others
         )
 
     def conditions(self, inputs: Inputs) -> pa.Table:
@@ -326,6 +327,7 @@ class Pipeline:
             ),
             clock="label_end",
             reach=Reach(inputs.sessions, back, vintages.first_bars(inputs.bars)),
+            by_symbol=False,
         )
 
     def universe(self, inputs: Inputs) -> pa.Table | None:

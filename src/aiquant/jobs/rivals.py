@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 FORECAST_ROWS = ["symbol", "event_time"]
 
+LEAST_SHARED = 0.5
+"""Share of a model's dates on which a rival must be judged, too: a few shared dates show nothing."""
+
 
 def baselines(
     pipeline: Pipeline,
@@ -65,7 +68,9 @@ def baselines(
             found.append(by_rank_ic("momentum", judged, judgement.judge(plain, labels), seed))
         else:
             found.append(Rival("momentum", "rank IC", unknown="its twelve months reach over no date of the forecasts"))
-    if settings.portfolio.rule == "long-only" and equal_weight is not None:
+    if settings.portfolio.rule == "long-only" and equal_weight is None:
+        found.append(Rival("equal weight", "net return", unknown="its account is not in the lake"))
+    elif settings.portfolio.rule == "long-only":
         book = pl.DataFrame(trials.returns(equal_weight, "", "")).select("date", theirs="net_return")
         own = pl.DataFrame({"date": pl.Series(net.dates), "ours": net.returns + net.risk_free})
         both = own.join(book, on="date", how="inner").sort("date")
@@ -107,8 +112,12 @@ def by_rank_ic(name: str, ours: Judgement, theirs: Judgement, seed: int) -> Riva
 
     both = pl.DataFrame(ours.by_date).join(pl.DataFrame(theirs.by_date), on="event_time", how="inner", suffix="_theirs")
     both = both.sort("event_time")
-    if both.height < 2:
-        return Rival(name, "rank IC", unknown="no date is judged for both")
+    dates = ours.by_date.num_rows
+    if both.height < max(2, LEAST_SHARED * dates):
+        why = (
+            f"{both.height} of the model's {dates} dates are judged for both, at least {LEAST_SHARED:.0%} are asked for"
+        )
+        return Rival(name, "rank IC", unknown=why)
     return Rival(name, "rank IC", _difference(both["rank_ic"].to_numpy(), both["rank_ic_theirs"].to_numpy(), seed))
 
 

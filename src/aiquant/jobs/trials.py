@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,8 +20,20 @@ NO_TRIAL = ("gate", "leakage", "judgement", "cpcv")
 
 
 def configuration(settings: Settings) -> str:
-    """Digest of all settings that make forecasts and a book."""
-    return settings.fingerprint(without=NO_TRIAL)
+    """Digest of all settings that make forecasts and a book, and of what a feature set of one's own holds.
+
+    Raises
+    ------
+    UsageError
+        When the file of the feature set is not there, or wrong.
+    """
+    from aiquant.features import catalogue
+
+    told = settings.fingerprint(without=NO_TRIAL)
+    if not settings.features.set.endswith(".toml"):
+        return told
+    version = catalogue.get(settings.features.set).version  # a file that was edited is another trial
+    return hashlib.sha256(f"{told} {version}".encode()).hexdigest()[: len(told)]
 
 
 def record(lake: Lake, trial: Trial, equity: pa.Table | None = None) -> None:

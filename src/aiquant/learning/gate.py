@@ -232,10 +232,13 @@ class _Rules:
 
     def overfitting(self, tunings: Sequence[Tried]) -> Check:
         asked, least = self.settings.max_overfitting, self.settings.overfitting_trials
-        found = selection.overfitted(self.net, self.tried, tunings, least)
-        if found is None:
+        choices = selection.overfitted(self.net, self.tried, tunings, least)
+        if not choices:
             why = f"the probability of overfitting is asked from {least} trials on (gate.overfitting_trials)"
             return Check("overfitting", True, None, asked, why, "gate.overfitting_trials")
+        # What excuses one choice excuses no other: where one is left, it decides.
+        left = [c for c in choices if c.probability > asked and c.probability_of_loss > self.settings.overfitting_loss]
+        found = (left or choices)[0]
         self.figures |= {"overfitting": found.probability, "overfitting_loss": found.probability_of_loss}
         what = "the probability of backtest overfitting is {}"
         excuse = self.settings.overfitting_loss

@@ -100,8 +100,8 @@ def luck(net: NetResult, tried: Tried) -> Luck:
     return Luck(count, rho, variance, sharpe.expected_maximum(variance, count))
 
 
-def overfitted(net: NetResult, tried: Tried, tunings: Sequence[Tried], least: int) -> Overfitting | None:
-    """Probability of backtest overfitting [2]_ of what the run was chosen from; the worst of several choices.
+def overfitted(net: NetResult, tried: Tried, tunings: Sequence[Tried], least: int) -> list[Overfitting]:
+    """Probability of backtest overfitting [2]_ of each choice that the run came from, the worst first.
 
     The choices are that among all trials on the sessions of the run, and each tuning that the run's configuration comes
     from, on the tuning's sessions.
@@ -113,15 +113,15 @@ def overfitted(net: NetResult, tried: Tried, tunings: Sequence[Tried], least: in
 
     Returns
     -------
-    Overfitting or None
-        None where no choice had enough trials and sessions.
+    list of Overfitting
+        Empty where no choice had enough trials and sessions.
     """
     found = []
     for matrix in (_matrix(net, tried), *(tuning.on(tuning.dates).matrix for tuning in tunings)):
         varied = matrix[:, matrix.std(axis=0) > sharpe.NO_VARIANCE] if len(matrix) else matrix
         if varied.shape[1] >= max(least, 2) and len(varied) >= 2 * BLOCKS:
             found.append(overfitting.probability_of_overfitting(varied, BLOCKS))
-    return max(found, key=lambda f: (f.probability, f.probability_of_loss), default=None)
+    return sorted(found, key=lambda f: (f.probability, f.probability_of_loss), reverse=True)
 
 
 def superior(net: NetResult, tried: Tried, *, seed: int) -> Superiority | None:

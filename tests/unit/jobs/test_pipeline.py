@@ -152,3 +152,21 @@ def test_a_universe_that_nobody_left_is_not_called_free_of_survivorship(
     universe = pa.Table.from_pylist(members, schema=schemas.UNIVERSE.schema)
     assert describe(_inputs(bars, universe=universe))["survivorship_free"] is free
     assert describe(_inputs(bars))["survivorship_free"] is False
+
+
+@pytest.mark.parametrize("window", ["horizon", "triple-barrier"])
+def test_a_correction_of_a_symbol_that_stopped_takes_none_of_its_labels(bars: pa.Table, window: str) -> None:
+    stops, corrected = date(2016, 3, 1), date(2015, 6, 1)
+    frame = pl.DataFrame(bars).filter((pl.col("symbol") != "S003") | (pl.col("date") < stops))
+    later = frame.filter((pl.col("symbol") == "S003") & (pl.col("date") == corrected)).with_columns(
+        pl.col("known_from") + timedelta(days=20), pl.col("volume") + 1
+    )
+    pipeline = Pipeline(SETTINGS.model_copy(update={"labels": SETTINGS.labels.model_copy(update={"window": window})}))
+
+    def labels(rows: pl.DataFrame) -> pl.DataFrame:
+        inputs = _inputs(rows.to_arrow().cast(schemas.BARS.schema))
+        return pl.DataFrame(pipeline.learnt(inputs, pipeline.labels(inputs)))
+
+    plain, mended = labels(frame), labels(pl.concat([frame, later]))
+    assert plain.filter(pl.col("symbol") == "S003").height > 200
+    assert mended.equals(plain)

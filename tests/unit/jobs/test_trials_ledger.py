@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from aiquant import schemas
+from aiquant import schemas, settings
 from aiquant.jobs import backtest, train, trials, workspace
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace
@@ -50,3 +50,16 @@ def test_trainings_and_other_books_are_trials_once_each(home: Workspace) -> None
     strict = workspace.open_(home.root, TOLD | {"gate.min_breadth": "99"})
     train.train(strict, Journal())
     assert trials.read(home.lake).count == 2, "another threshold of the gate is another run, but no other trial"
+
+
+def test_an_edited_feature_set_is_another_trial(tmp_path: Path) -> None:
+    own = tmp_path / "mine.toml"
+    told = settings.load(None, {"features.set": str(own)})
+
+    def written(formula: str) -> str:
+        own.write_text(f'[features.gap]\nformula = "{formula}"\n', encoding="utf-8")
+        return trials.configuration(told)
+
+    first = written("$close / Mean($close, 20)")
+    assert written("$close / Mean($close, 21)") != first
+    assert written("$close / Mean($close, 20)") == first

@@ -13,7 +13,8 @@ import pytest
 
 from aiquant.backtest import sharpe
 from aiquant.backtest.bootstrap import Difference
-from aiquant.learning import gate
+from aiquant.backtest.overfitting import Overfitting
+from aiquant.learning import gate, selection
 from aiquant.learning.gate import Rival, Verdict
 from aiquant.learning.judgement import Judgement
 from aiquant.learning.selection import NetResult
@@ -201,6 +202,14 @@ def test_a_choice_among_equals_is_excused() -> None:
     verdict = decide(net=replace(earning(), returns=alike[0]), tried=tried(*alike[1:]))
     assert "overfitting" not in failed(verdict)
     assert verdict.figures["overfitting_loss"] == 0.0
+
+
+def test_what_excuses_one_choice_excuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    excused, lost = Overfitting(0.6, np.zeros(2), 0.03), Overfitting(0.58, np.zeros(2), 0.9)
+    monkeypatch.setattr(selection, "overfitted", lambda *_: [excused, lost])
+    verdict = decide()
+    assert "overfitting" in failed(verdict)
+    assert verdict.figures["overfitting"] == 0.58
 
 
 def test_too_few_trials_are_not_asked_for_overfitting() -> None:
