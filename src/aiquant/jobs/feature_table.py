@@ -15,7 +15,7 @@ import pyarrow as pa
 from aiquant.jobs import feature_plan
 from aiquant.jobs.feature_plan import Part
 from aiquant.lake import Lake
-from aiquant.lake.derived import Derived
+from aiquant.lake.derived import UNCHANGED, Change, Derived
 from aiquant.schemas import FEATURES, Table, features_table
 
 KEY = ["symbol", "event_time"]
@@ -91,10 +91,10 @@ class FeatureTable:
         """Its Delta version, None where it is not there."""
         return self._lake.version(self.table)
 
-    def origin(self, tables: Iterable[str]) -> Origin | None:
-        """What it was made from; None where it is not there, or was not made by a build."""
+    def origin(self, tables: Iterable[str], version: int | None = None) -> Origin | None:
+        """What it, or a version, was made from; None where it is not there, or was not made by a build."""
         names = list(tables)
-        told = self._derived.made_from(["recipe", *names, *map(_identity, names)])
+        told = self._derived.made_from(["recipe", *names, *map(_identity, names)], version)
         if told["recipe"] is None:
             return None
         known = {name: None if number == _NONE else number for name, number in told.items()}
@@ -104,10 +104,10 @@ class FeatureTable:
         """Its columns."""
         return self._derived.columns()
 
-    def read(self, part: Part | None = None, columns: list[str] | None = None) -> pa.Table:
+    def read(self, part: Part | None = None, columns: list[str] | None = None, version: int | None = None) -> pa.Table:
         """Its rows as they were known at their own time, all or those of a part, sorted by symbol and event_time."""
         wanted = OWN_TIME if part is None else OWN_TIME & _of(part)
-        return self._lake.read(self.table, columns, where=wanted, history=True)
+        return self._lake.read(self.table, columns, where=wanted, version=version, history=True)
 
     def rows(self) -> int:
         """How many rows were known at their own time."""
@@ -133,37 +133,51 @@ class FeatureTable:
         schema: pa.Schema,
         rows: Callable[[Part], Iterator[pa.Table]],
         parts: list[Part],
+        before: Origin,
         origin: Origin,
         extent: pl.DataFrame,
         folder: Path,
-    ) -> Changes:
+    ) -> Changes | None:
         """Compute ``parts`` and write what is new or has changed: one commit, or none but a remark.
 
         Rows that are there already with equal values, from an earlier build or a stream, are left alone. What is
-        computed waits in a file below ``folder`` until it is known whether any stored row has to go.
+        computed waits in a file below ``folder``, and is compared with the very version that the commit follows.
+
+        Parameters
+        ----------
+        before, origin
+            What the table was made from when ``parts`` were planned, and what it is made from afterwards.
+
+        Returns
+        -------
+        Changes or None
+            None, and nothing is written, where another build came first: ``parts`` may not be all that differs then.
         """
         last = extent["last"].max()
         with tempfile.TemporaryFile(dir=folder) as file:  # without a name: nothing is left behind by a kill
             spool = _Spool(file, schema)
             for part in parts:
                 for computed in rows(part):
-                    spool.add(computed, self._stored(computed, part, last))
+                    spool.add(computed, part)
             spool.close()
-            if spool.changed:
-                where = feature_plan.condition(parts, len(extent), last.isoformat())  # type: ignore[union-attr]
-                self._derived.write(schema, spool.all, origin.numbers(), put="part", where=where)
-            elif spool.new:
-                self._derived.write(schema, spool.added, origin.numbers(), put="more")
-            else:
-                self._derived.remark(origin.numbers())
-            return Changes(spool.new, spool.changed)
 
-    def _stored(self, computed: pa.Table, part: Part, last: Any) -> pl.DataFrame:
+            def decide(version: int) -> Change | None:
+                if self.origin(before.versions, version) != before:
+                    return None
+                spool.compare(lambda computed, part: self._stored(computed, part, last, version))
+                if spool.changed:
+                    where = feature_plan.condition(parts, len(extent), last.isoformat())  # type: ignore[union-attr]
+                    return Change(spool.all, "part", where)
+                return Change(spool.added, "more") if spool.new else UNCHANGED
+
+            done = self._derived.settle(schema, decide, origin.numbers())
+            return None if done is None else Changes(spool.new, spool.changed)
+
+    def _stored(self, computed: pa.Table, part: Part, last: Any, version: int) -> pl.DataFrame:
         symbols = tuple(pl.Series(computed["symbol"]).unique().to_list())
-        if not symbols:
-            return pl.DataFrame(computed)
         wanted = OWN_TIME & _of(Part(symbols, part.since, part.until)) & (pl.col("event_time") <= last)
-        return pl.DataFrame(self._lake.read(self.table, computed.column_names, where=wanted, history=True))
+        columns = computed.column_names
+        return pl.DataFrame(self._lake.read(self.table, columns, where=wanted, version=version, history=True))
 
 
 def _of(part: Part) -> pl.Expr:
@@ -181,18 +195,17 @@ class _Spool:
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         self.new = self.changed = 0
         self._file = file
+        self._parts: list[Part] = []
         self._masks: list[pa.Array] = []
         self._sink = pa.PythonFile(file, mode="w")
         self._writer = pa.ipc.new_file(self._sink, schema)
 
-    def add(self, computed: pa.Table, stored: pl.DataFrame) -> None:
-        """Keep a table, and compare it with the stored rows that it stands for."""
-        fresh, changed = _compare(pl.DataFrame(computed), stored)
-        self.new += int(fresh.sum())
-        self.changed += changed
-        for batch in computed.combine_chunks().to_batches():
+    def add(self, computed: pa.Table, part: Part) -> None:
+        """Keep a table of rows of a part."""
+        if computed.num_rows:
+            (batch,) = computed.combine_chunks().to_batches()
             self._writer.write_batch(batch)
-            self._masks.append(fresh.to_arrow())
+            self._parts.append(part)
 
     def close(self) -> None:
         """No rows follow."""
@@ -200,6 +213,15 @@ class _Spool:
         self._file.flush()
         self._source = pa.PythonFile(self._file, mode="r")
         self._told = pa.ipc.open_file(self._source)
+
+    def compare(self, stored: Callable[[pa.Table, Part], pl.DataFrame]) -> None:
+        """Compare each table with the stored rows that it stands for."""
+        self.new, self.changed, self._masks = 0, 0, []
+        for computed, part in zip(self.all(), self._parts, strict=True):
+            fresh, changed = _compare(pl.DataFrame(computed), stored(computed, part))
+            self.new += int(fresh.sum())
+            self.changed += changed
+            self._masks.append(fresh.to_arrow())
 
     def all(self) -> Iterator[pa.Table]:
         """Every row."""
@@ -218,9 +240,8 @@ def _compare(computed: pl.DataFrame, stored: pl.DataFrame) -> tuple[pl.Series, i
     names = [name for name in computed.columns if name not in FEATURES.schema.names]
     if stored.is_empty():
         return pl.Series([True]).new_from_index(0, len(computed)), 0
-    at = computed.select(KEY).join(stored.select(KEY).with_row_index("at"), on=KEY, how="left", maintain_order="left")[
-        "at"
-    ]
+    first = stored.select(KEY).with_row_index("at").unique(KEY, keep="any")  # a key that stands twice counts as changed
+    at = computed.select(KEY).join(first, on=KEY, how="left", maintain_order="left")["at"]
     there = at.is_not_null()
     mine, theirs = computed.filter(there), stored.select(pl.all().gather(at.drop_nulls()))
     differs = pl.Series([False]).new_from_index(0, len(mine))

@@ -137,13 +137,14 @@ class Stored:
 
     table: FeatureTable
     parts: list[Part]
+    version: int | None = None
 
     def keys(self) -> pa.Table:
         """Symbol, date and event_time of all rows."""
-        return self.table.read(columns=["symbol", "date", "event_time"])
+        return self.table.read(columns=["symbol", "date", "event_time"], version=self.version)
 
     def __iter__(self) -> Iterator[pa.Table]:
-        return map(self.table.read, self.parts)
+        return (self.table.read(part, version=self.version) for part in self.parts)
 
 
 def current(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: Inputs) -> pa.Table | Stored:
@@ -152,16 +153,40 @@ def current(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: 
     More than a :data:`PORTION` stays on disk until it is read.
     """
     work = _Work(workspace, pipeline, inputs, of_inputs(inputs))
-    rows = PORTION // (4 * len(pipeline.feature_set.features))
-    if inputs.bars.num_rows > rows:
-        _bring_up(workspace, journal, work, False, None)
-        by_symbols = replace(work.rows.shape, compares=False, most=rows)
-        return Stored(work.table, by_symbols.whole())
-    kept: list[pa.Table] = []
+    kept: list[pa.Table] | None = None if inputs.bars.num_rows > _portion(pipeline) else []
     done = _bring_up(workspace, journal, work, False, None, kept)
-    if done.whole is None:
-        return work.table.read()
+    if kept is None or done.whole is None:
+        return _read(work)
     return pa.concat_tables(kept) if kept else work.rows.schema.empty_table()
+
+
+def at_version(workspace: Workspace, pipeline: Pipeline, inputs: Inputs, version: int) -> pa.Table | Stored:
+    """As :func:`current`, out of a version of the table, which is left as it is.
+
+    Raises
+    ------
+    DataError
+        When that version was not made from ``inputs``.
+    """
+    work = _Work(workspace, pipeline, inputs, of_inputs(inputs))
+    if work.table.origin(work.origin.versions, version) != work.origin:
+        raise DataError(
+            f"version {version} of table {work.table.table.name} was made from other data, definitions or settings",
+            "run it again when no other build runs",
+        )
+    return _read(work, version)
+
+
+def _read(work: _Work, version: int | None = None) -> pa.Table | Stored:
+    portion = _portion(work.pipeline)
+    if work.inputs.bars.num_rows <= portion:
+        return work.table.read(version=version)
+    return Stored(work.table, replace(work.rows.shape, compares=False, most=portion).whole(), version)
+
+
+def _portion(pipeline: Pipeline) -> int:
+    """Rows of a :data:`PORTION`."""
+    return PORTION // (4 * len(pipeline.feature_set.features))
 
 
 def demand_current(workspace: Workspace, name: str) -> None:
@@ -239,18 +264,20 @@ def _bring_up(
     kept: list[pa.Table] | None = None,
 ) -> Built:
     with journal.station("features") as station:
-        before = work.table.origin(work.origin.versions)
-        parts, whole = _plan(workspace, work, before, full)
-        if whole is not None:
-            _rewrite(journal, work, parts, out, kept)
-            total = int(sum(len(t) for t in kept)) if kept else work.table.rows()
-            changes = Changes(total, 0)
-        elif before == work.origin:
-            changes, total = Changes(0, 0), work.table.rows()
-        else:
-            of = _progress(journal, work.by_spark or work.rows, parts)
-            changes = work.table.mend(work.rows.schema, of, parts, work.origin, work.bars.extent, workspace.state)
-            total = work.table.rows()
+        changes: Changes | None = None
+        while changes is None:  # planned anew where another build came first
+            before = work.table.origin(work.origin.versions)
+            parts, whole = _plan(workspace, work, before, full)
+            if whole is not None or before is None:
+                _rewrite(journal, work, parts, out, kept)
+                changes = Changes(int(sum(len(t) for t in kept)) if kept else work.table.rows(), 0)
+            elif before == work.origin:
+                changes = Changes(0, 0)
+            else:
+                of, schema = _progress(journal, work.by_spark or work.rows, parts), work.rows.schema
+                extent = work.bars.extent
+                changes = work.table.mend(schema, of, parts, before, work.origin, extent, workspace.state)
+        total = changes.new if whole is not None else work.table.rows()
         chosen = work.pipeline.feature_set
         station.rows = total
         station.note = f"{len(chosen.features)} of set {chosen.name}"

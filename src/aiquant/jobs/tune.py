@@ -16,10 +16,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from aiquant.errors import MissingError, Unreachable
+from aiquant.errors import DataError, MissingError, Unreachable
 from aiquant.jobs import backtest, digests, track, trials, tuned
 from aiquant.jobs import features as feature_job
 from aiquant.jobs import train as train_job
+from aiquant.jobs.feature_table import FeatureTable
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, read
 from aiquant.jobs.workspace import Workspace
@@ -78,6 +79,23 @@ class Bench:
     panel: Panel
     folds: list[Fold]
     plan: Plan
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What another process works on: a study, and the very data that it is of.
+
+    Attributes
+    ----------
+    versions
+        Delta versions of the tables that were read.
+    features
+        Delta version of the table of features.
+    """
+
+    plan: Plan
+    versions: dict[str, int | None]
+    features: int
 
 
 def tune(workspace: Workspace, journal: Journal, *, resume: bool = False, apply: bool = False) -> Tuned:
@@ -141,7 +159,8 @@ def tune(workspace: Workspace, journal: Journal, *, resume: bool = False, apply:
     return done
 
 
-def _bench(workspace: Workspace, journal: Journal) -> Bench:
+def _bench(workspace: Workspace, journal: Journal, assigned: Assignment | None = None) -> Bench:
+    """The bench of the newest data, or of what is ``assigned``."""
     from aiquant.learning import spaces, splits
     from aiquant.learning.tuning import Plan
 
@@ -150,30 +169,41 @@ def _bench(workspace: Workspace, journal: Journal) -> Bench:
     told, model = settings.tuning, settings.learning.model
     space = spaces.space_of(model, settings)
     with journal.station("read bars") as station:
-        inputs = read(workspace.lake, settings)
+        inputs = read(workspace.lake, settings, assigned.versions if assigned else None)
         station.rows = inputs.bars.num_rows
-    features = feature_job.current(workspace, journal, pipeline, inputs)
+    plan = Plan(
+        name=f"{model}-{_digest(pipeline, inputs, space)}",
+        space=space,
+        first=spaces.present(settings, model, space),
+        trials=told.trials,
+        seed=settings.learning.seed,
+        startup=told.startup,
+        prune=told.prune,
+    )
+    if assigned is None:
+        features = feature_job.current(workspace, journal, pipeline, inputs)
+    elif plan.name == assigned.plan.name:
+        plan = assigned.plan
+        features = feature_job.at_version(workspace, pipeline, inputs, assigned.features)
+    else:
+        raise DataError(
+            f"study {assigned.plan.name} cannot be worked on by a process that finds {plan.name}: settings, code or "
+            "data became others after it began",
+            "run it again",
+        )
     with journal.station("labels") as station:
         panel = pipeline.panel(features, pipeline.learnt(inputs, pipeline.labels(inputs)), pipeline.universe(inputs))
         period = pipeline.folds(panel)[0].train
         folds = splits.purged_folds(panel, told.folds, settings.learning.embargo, period)
         station.rows = len(period)
         station.note = f"to learn from before {panel.dates[period[-1]]}, in {len(folds)} purged folds"
-    return Bench(
-        pipeline,
-        inputs,
-        panel,
-        folds,
-        Plan(
-            name=f"{model}-{_digest(pipeline, inputs, space)}",
-            space=space,
-            first=spaces.present(settings, model, space),
-            trials=told.trials,
-            seed=settings.learning.seed,
-            startup=told.startup,
-            prune=told.prune,
-        ),
-    )
+    return Bench(pipeline, inputs, panel, folds, plan)
+
+
+def _assignment(workspace: Workspace, bench: Bench) -> Assignment:
+    features = FeatureTable(workspace.lake, bench.pipeline.feature_set.name).version
+    assert features is not None
+    return Assignment(bench.plan, bench.inputs.versions, features)
 
 
 def _digest(pipeline: Pipeline, inputs: Inputs, space: dict[str, Range]) -> str:
@@ -211,9 +241,10 @@ def _work(
 
     threads = max(1, (workspace.settings.learning.threads or os.cpu_count() or 1) // jobs)
     share = {**workspace.overrides, "learning.threads": str(threads)}
+    assigned = _assignment(workspace, bench)
     try:
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            running = [pool.submit(_worker, workspace.root, share, storage, until) for _ in range(jobs)]
+            running = [pool.submit(_worker, workspace.root, share, storage, until, assigned) for _ in range(jobs)]
             while not all(each.done() for each in running):
                 time.sleep(POLL_S)
                 progress(len(tuning.outcomes(storage, bench.plan)), bench.plan.trials)
@@ -226,10 +257,10 @@ def _work(
         ) from error
 
 
-def _worker(root: Path, overrides: dict[str, str], storage: str, until: float | None) -> None:
+def _worker(root: Path, overrides: dict[str, str], storage: str, until: float | None, assigned: Assignment) -> None:
     """One of several processes, each with a panel of its own."""
     workspace = Workspace(root, overrides)
-    _try(workspace, _bench(workspace, Journal()), storage, until, None)
+    _try(workspace, _bench(workspace, Journal(), assigned), storage, until, None)
 
 
 def _try(

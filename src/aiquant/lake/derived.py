@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
@@ -28,6 +29,29 @@ _AHEAD = 2
 """Tables that may wait for the writer: memory for these is all that a write needs, however many rows there are."""
 
 
+@dataclass(frozen=True)
+class Change:
+    """What is done to a table.
+
+    Attributes
+    ----------
+    rows
+        Gives the rows, table by table; it is called again for each try.
+    put
+        What the rows are.
+    where
+        For ``part``: an SQL condition that all of ``rows`` meet, as do the stored rows that go.
+    """
+
+    rows: Callable[[], Iterable[pa.Table]]
+    put: Put = "whole"
+    where: str | None = None
+
+
+UNCHANGED = Change(lambda: [], "more")
+"""No row is touched."""
+
+
 class Derived:
     """One table that is made from others.
 
@@ -44,9 +68,9 @@ class Derived:
         self._lake = lake
         self._place = lake.place(table)
 
-    def made_from(self, names: Sequence[str]) -> dict[str, int | None]:
-        """What the newest version says that it was made from; None for a name that it does not tell."""
-        handle = self._open()
+    def made_from(self, names: Sequence[str], version: int | None = None) -> dict[str, int | None]:
+        """What a version, the newest by default, says that it was made from; None for a name that it does not tell."""
+        handle = self._open(version)
         return {name: None if handle is None else handle.transaction_version(_MADE + name) for name in names}
 
     def columns(self) -> list[str]:
@@ -54,15 +78,16 @@ class Derived:
         handle = self._open()
         return [] if handle is None else [field.name for field in handle.schema().fields]
 
-    def write(
-        self,
-        schema: pa.Schema,
-        rows: Callable[[], Iterable[pa.Table]],
-        made_from: Mapping[str, int],
-        put: Put = "whole",
-        where: str | None = None,
-    ) -> int:
-        """Put rows into the table, and what they were made from, in one commit; the Delta version afterwards.
+    def write(self, schema: pa.Schema, rows: Callable[[], Iterable[pa.Table]], made_from: Mapping[str, int]) -> int:
+        """Put ``rows`` in the place of all that is there, as :meth:`settle`; the Delta version afterwards."""
+        version = self.settle(schema, lambda _: Change(rows), made_from)
+        assert version is not None
+        return version
+
+    def settle(
+        self, schema: pa.Schema, decide: Callable[[int], Change | None], made_from: Mapping[str, int]
+    ) -> int | None:
+        """Change the table, and what it was made from, in one commit; the Delta version afterwards.
 
         Rows are taken while the ones before are being written, a few tables ahead at the most. Where another process
         commits meanwhile, all of it is done again.
@@ -71,10 +96,14 @@ class Derived:
         ----------
         schema
             Of the rows.
-        rows
-            Gives the rows, table by table; it is called again for each try.
-        where
-            For ``part``: an SQL condition that all of ``rows`` meet, as do the stored rows that go.
+        decide
+            Told the version that the commit will follow, says what is to be done; called again for each try. What it
+            compares with that version still holds when the commit succeeds. None: nothing is to be done.
+
+        Returns
+        -------
+        int or None
+            None where ``decide`` gave None.
 
         Raises
         ------
@@ -85,13 +114,15 @@ class Derived:
         """
         told = {_MADE + name: version for name, version in made_from.items()}
 
-        def attempt() -> int:
+        def attempt() -> int | None:
             with faults.told(self.table.name, self._place), panics.hushed_when_tight(self._place, 0):
                 handle = self._open() or delta.create(self._place, self.table, schema)
+                if (change := decide(handle.version())) is None:
+                    return None
                 pipe = _Pipe(schema)
                 with ThreadPoolExecutor(1, "delta-writer") as pool:
-                    done = pool.submit(_commit, handle, pipe, told, put, where)
-                    pipe.feed(rows(), done)
+                    done = pool.submit(_commit, handle, pipe, told, change)
+                    pipe.feed(change.rows(), done)
                 return int(handle.version())
 
         return rivals.retried(self._lake.commit_retries, self.table.name, self._place, attempt)
@@ -102,11 +133,13 @@ class Derived:
         if handle is None:
             raise DataError(f"there is no table {self.table.name} at {self._place}")
         schema = pa.schema(handle.schema().to_arrow())
-        return self.write(schema, lambda: [], made_from, put="more")
+        version = self.settle(schema, lambda _: UNCHANGED, made_from)
+        assert version is not None
+        return version
 
-    def _open(self) -> DeltaTable | None:
+    def _open(self, version: int | None = None) -> DeltaTable | None:
         with faults.told(self.table.name, self._place):
-            return delta.open_table(self._place, self.table.name)
+            return delta.open_table(self._place, self.table.name, version)
 
 
 class _Pipe:
@@ -151,20 +184,20 @@ class _Pipe:
             raise pa.ArrowInvalid("the rows came to no end")
 
 
-def _commit(handle: DeltaTable, pipe: _Pipe, told: Mapping[str, int], put: Put, where: str | None) -> None:
+def _commit(handle: DeltaTable, pipe: _Pipe, told: Mapping[str, int], change: Change) -> None:
     transactions = [Transaction(name, version) for name, version in told.items()]
     transactions.append(Transaction(delta.WRITER, handle.version() + 1))
     commit = CommitProperties(delta.signature(), app_transactions=transactions)
     properties = delta.writer_properties(pipe.schema)
-    if put == "more":
+    if change.put == "more":
         write_deltalake(handle, pipe.reader(), mode="append", writer_properties=properties, commit_properties=commit)
         return
     write_deltalake(
         handle,
         pipe.reader(),
         mode="overwrite",
-        schema_mode="overwrite" if put == "whole" else None,
-        predicate=where if put == "part" else None,
+        schema_mode="overwrite" if change.put == "whole" else None,
+        predicate=change.where if change.put == "part" else None,
         writer_properties=properties,
         commit_properties=commit,
     )
