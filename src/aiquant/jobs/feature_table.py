@@ -16,7 +16,7 @@ from aiquant.jobs import feature_plan
 from aiquant.jobs.feature_plan import Part
 from aiquant.lake import Lake
 from aiquant.lake.derived import UNCHANGED, Change, Derived
-from aiquant.schemas import FEATURES, Table, features_table
+from aiquant.schemas import BARS, FEATURES, Table, features_table
 
 KEY = ["symbol", "event_time"]
 _NONE = -1
@@ -99,6 +99,14 @@ class FeatureTable:
             return None
         known = {name: None if number == _NONE else number for name, number in told.items()}
         return Origin(told["recipe"], {n: known[n] for n in names}, {n: known[_identity(n)] for n in names})
+
+    def bars_version(self) -> int | None:
+        """Version of the lake's bars that it was made from; None where that is not told, or they are others now."""
+        before = self.origin([BARS.name])
+        if before is None:
+            return None
+        now = origin_of(self._lake, before.recipe, {BARS.name: self._lake.version(BARS)})
+        return before.versions[BARS.name] if now.follows(before) else None
 
     def columns(self) -> list[str]:
         """Its columns."""

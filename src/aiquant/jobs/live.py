@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import DataError, RefusedError
+from aiquant.jobs.feature_table import FeatureTable
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.live_feed import Feed
 from aiquant.jobs.live_history import History, axis
@@ -167,8 +168,7 @@ class _Line:
             slot = history.slot_of(last["date"], last["event_time"])
         problem = None
         if seen is not None:
-            taken = self._position - 1 if self._position else seen
-            problem = self._feed.restore(self._actions(), slot, taken)
+            problem = self._feed.restore(self._actions(), slot, self._taken(seen))
         if problem is not None:
             journal.note(f"{problem}; the state is made again from the bars of the lake")
         self.shelf = Shelf(store, View.of(chosen), journal)
@@ -197,6 +197,21 @@ class _Line:
         if delay is not None:
             self._metrics.delay.labels(name).observe(delay)
         self._metrics.unsent.labels(name).set(self.shelf.waiting)
+
+    def _taken(self, seen: int) -> int:
+        """Version of the bars that the table's rows go up to; ``seen``, the newest one, where nothing tells it."""
+        from aiquant.lake import additions
+
+        if self._position:
+            return self._position - 1
+        built = FeatureTable(self._lake, self._name()).bars_version()
+        if built is not None and additions.added(self._lake, schemas.BARS, built, seen, ["symbol"]) is None:
+            raise DataError(
+                f"table {self._table.name} was built from version {built:,} of the bars, and their log does not tell "
+                "what has changed since",
+                f"bring it up with: aiquant features build --set {self._name()}",
+            )
+        return seen if built is None else built
 
     def save(self) -> None:
         """Write the checkpoint, once there is something to keep."""

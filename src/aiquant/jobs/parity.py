@@ -2,12 +2,13 @@
 
 The rows of some days are computed by the engine of research once more and compared with every other way in which the
 same features are made or kept. What a way does not have at all (no table, no value online) is not compared, and said.
+An online store that has the set has to keep up with the bars: one that lags differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -40,7 +41,8 @@ class Way:
     rows, values
         That were compared; None where the way has nothing of these days.
     differing
-        Values that are not the same; a row that one side alone has counts once.
+        Values that are not the same; a row that one side alone has counts once. On the newest days a symbol whose
+        row online is older than batch's newest, or is not there, counts once.
     first
         The first difference, or why there is nothing to compare.
     """
@@ -111,6 +113,7 @@ def check(
     told = catalogue.names() if list(names) == ["all"] else list(names) or [workspace.settings.features.set]
     history = History(workspace.lake, axis(workspace.settings), workspace.settings.features.sentiment_model)
     dates = history.days(0)
+    newest = day is None or day in dates[-1:]
     if day is not None:
         dates = [d for d in dates if d <= day] if day in dates else []
     if not dates:
@@ -122,7 +125,7 @@ def check(
     with journal.station("check parity") as station:
         for done, name in enumerate(told):
             journal.progress(station.name)(done, len(told))
-            one = _Days(workspace, history, name, parity.first, parity.last)
+            one = _Days(workspace, history, name, parity.first, parity.last, newest)
             parity.ways.extend(one.ways(spark))
         station.rows = sum(way.values for way in parity.ways)
         station.note = "passed" if parity.passed else "DIFFERS"
@@ -132,12 +135,14 @@ def check(
 class _Days:
     """One set on these days: the bars that it looks back at, and what batch makes of them."""
 
-    def __init__(self, workspace: Workspace, history: History, name: str, first: date, last: date) -> None:
+    def __init__(
+        self, workspace: Workspace, history: History, name: str, first: date, last: date, newest: bool
+    ) -> None:
         told = workspace.settings.features.model_copy(update={"set": name})
         self.pipeline = Pipeline(workspace.settings.model_copy(update={"features": told}))
         chosen = self.pipeline.feature_set
         self.workspace, self.history, self.chosen = workspace, history, chosen
-        self.first, self.last = first, last
+        self.first, self.last, self.newest = first, last, newest
         self.names = [feature.name for feature in chosen.features]
         self.compat = workspace.settings.features.qlib_compat
         self.begin = history.first_of(first)
@@ -226,21 +231,31 @@ class _Days:
         return pl.DataFrame(pl.from_arrow(made))
 
     def _online(self) -> Way:
-        """What the store holds of these days: the newest row of a symbol."""
+        """What the store holds: the newest row of a symbol, which on the newest days has to be batch's newest."""
         from aiquant.features.online import View, open_store
 
-        symbols = self.whole["symbol"].unique().sort().to_list()
+        view, symbols = View.of(self.chosen), self.whole["symbol"].unique().sort().to_list()
         store = open_store(self.workspace.settings.online, self.workspace.root)
         try:
-            got = pl.DataFrame(pl.from_arrow(store.read(View.of(self.chosen), symbols)))
+            stored = pl.DataFrame(pl.from_arrow(store.read(view, symbols))).filter(pl.col("event_time").is_not_null())
+            if stored.is_empty() and not store.symbols(view):
+                return Way(self.chosen.name, "online", None, 0, 0, "the store has nothing of the set")
         finally:
             store.close()
-        got = got.filter(pl.col("event_time").is_not_null())
-        got = got.join(self.whole.select(KEY), on=KEY, how="semi")
-        if got.is_empty():
-            return Way(self.chosen.name, "online", None, 0, 0, "the store has no row of these days")
+        got = stored.join(self.whole.select(KEY), on=KEY, how="semi")
         newest = self._expected(got).sort("event_time").unique("symbol", keep="last")
-        return self._beside("online", newest.join(got.select("symbol"), on="symbol", how="semi"), got)
+        if not self.newest:  # what the store held on days of before is known of rows alone that it still has
+            newest = newest.join(got.select("symbol"), on="symbol", how="semi")
+        if newest.is_empty():
+            return Way(self.chosen.name, "online", None, 0, 0, "the store has no row of these days")
+        beside = newest.join(stored.select("symbol", stored="event_time"), on="symbol", how="left")
+        # A store that went on after the bars were read is no fault of its, as long as something can be compared.
+        due = beside.filter(pl.col("stored").is_null() | (pl.col("stored") <= pl.col("event_time")))
+        if due.is_empty():
+            told = "the store holds nothing but later rows than the bars of the lake"
+            return Way(self.chosen.name, "online", 0, 0, newest.height, told)
+        way = self._beside("online", due.drop("stored"), got.join(due.select(KEY), on=KEY, how="semi"))
+        return replace(way, first=_behind(due) or way.first)
 
     def _spark(self) -> Way:
         """The rows that Spark's tasks compute."""
@@ -252,3 +267,13 @@ class _Days:
         rows = pl.DataFrame(pl.from_arrow(features.by_spark(told)))
         got = rows.filter(pl.col("date").is_between(self.first, self.last))
         return self._beside("spark", self._expected(got), got)
+
+
+def _behind(due: pl.DataFrame) -> str | None:
+    """Which symbols the store has not brought up to ``event_time``; ``stored`` is where it stands, null for nowhere."""
+    behind = due.filter(pl.col("stored").is_null() | (pl.col("stored") < pl.col("event_time"))).sort(KEY[::-1])
+    if behind.is_empty():
+        return None
+    symbol, moment, stored = behind.select(*KEY, "stored").row(0)
+    told = "is not there" if stored is None else f"is of {stored:%Y-%m-%d %H:%M}"
+    return f"{behind.height} of {due.height} symbols are behind: {symbol} {told}, in batch of {moment:%Y-%m-%d %H:%M}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,12 +13,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from aiquant import calendars, schemas
 from aiquant.errors import DataError, RefusedError, Unreachable
 from aiquant.features import catalogue, engine
 from aiquant.features.online import View, open_store
-from aiquant.jobs import live, live_feed, workspace
+from aiquant.jobs import features, live, live_feed, workspace
+from aiquant.jobs.feature_table import FeatureTable
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.live_history import History, axis, placed
 from aiquant.jobs.workspace import Workspace
@@ -235,6 +238,54 @@ def test_it_goes_on_behind_what_batch_has_built(space: Workspace, market: pl.Dat
     store(space, market.filter(DATE >= date(2019, 5, 15)))
     done = follow(space)
     assert done.rows == market.filter(DATE >= date(2019, 5, 15)).height
+    check(space)
+
+
+@pytest.mark.parametrize("change", ["corrected", "late"])
+def test_what_came_between_a_build_and_the_first_start(space: Workspace, market: pl.DataFrame, change: str) -> None:
+    """The table tells which version of the bars it was made from: what came since touches rows that it has."""
+    old, until = on(market, "S001", date(2019, 4, 10)), date(2019, 5, 15)
+    begun = market.filter(DATE < until)
+    store(space, begun if change == "corrected" else begun.join(old, on=["symbol", "date"], how="anti"))
+    features.build(space, Journal())
+    store(space, old.with_columns(pl.col("close", "high") * 1.01) if change == "corrected" else old)
+    done = follow(space)
+    assert done.recomputed > 0
+    check(space)
+    store(space, market.filter(DATE >= until))
+    assert follow(space).recomputed == 0
+    check(space)
+
+
+def test_a_build_whose_later_bars_cannot_be_told_any_more(space: Workspace, market: pl.DataFrame) -> None:
+    """Compacted and vacuumed since: live says what to do, and after that goes on."""
+    store(space, market.filter(DATE < date(2019, 3, 1)))
+    features.build(space, Journal())
+    store(space, market.filter(DATE >= date(2019, 3, 1)))
+    bars = DeltaTable(space.lake.place(schemas.BARS))
+    bars.optimize.compact()
+    bars.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    with pytest.raises(
+        DataError, match="does not tell what has changed since; bring it up with: aiquant features build"
+    ):
+        follow(space)
+    features.build(space, Journal())
+    assert follow(space).recomputed == 0
+    rows = pl.DataFrame(pl.from_arrow(space.lake.read("features_core"))).sort("symbol", "event_time")
+    want = expected(space, "core").select(rows.columns).sort("symbol", "event_time")
+    assert rows.equals(want, null_equal=True)
+
+
+def test_where_the_table_does_not_tell_what_it_was_made_from(space: Workspace, market: pl.DataFrame) -> None:
+    """Bars in the place of those of the build have versions of their own: theirs say nothing of these."""
+    store(space, market.filter(DATE < date(2019, 3, 1)))
+    features.build(space, Journal())
+    table = FeatureTable(space.lake, "core")
+    assert table.bars_version() == space.lake.version(schemas.BARS)
+    shutil.rmtree(space.lake.place(schemas.BARS))
+    store(space, market)
+    assert table.bars_version() is None
+    follow(space)
     check(space)
 
 

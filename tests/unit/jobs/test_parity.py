@@ -96,7 +96,7 @@ def test_every_set_on_real_minutes(minutes: pl.DataFrame, tmp_path: Path) -> Non
     assert all(way.differing == 0 and way.values > 50 for way in ways), ways
     assert {way.first for way in verdict.ways if way.way != "bar by bar"} == {
         "there is no such table",
-        "the store has no row of these days",
+        "the store has nothing of the set",
     }
 
 
@@ -133,6 +133,59 @@ def test_it_sees_a_wrong_value_online(followed: Workspace) -> None:
     shelf.close()
     verdict = parity.check(followed, Journal())
     assert [(way.way, way.differing) for way in verdict.ways if way.differing] == [("online", 1)]
+
+
+def put_online(space: Workspace, rows: pl.DataFrame) -> None:
+    """``rows`` alone are online afterwards."""
+    view, shelf = View.of(catalogue.get("core")), open_store(space.settings.online, space.root)
+    shelf.drop(view)
+    shelf.write(view, rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    shelf.close()
+
+
+def online(verdict: parity.Parity) -> parity.Way:
+    (way,) = [way for way in verdict.ways if way.way == "online"]
+    assert verdict.passed == (way.differing == 0)
+    return way
+
+
+def test_it_sees_a_store_that_lags(followed: Workspace) -> None:
+    rows = pl.DataFrame(pl.from_arrow(followed.lake.read("features_core")))
+    last, own = pl.col("date") == date(2019, 3, 29), pl.col("symbol") == "S002"
+    put_online(followed, rows.filter(own | ~last))
+    way = online(parity.check(followed, Journal()))
+    assert (way.rows, way.differing) == (3, 2)
+    assert way.first == "2 of 3 symbols are behind: S000 is of 2019-03-28 20:00, in batch of 2019-03-29 20:00"
+    assert online(parity.check(followed, Journal(), days=5)).differing == 2, "rows of the days, but not the newest"
+    put_online(followed, rows.filter(pl.col("symbol") != "S001"))
+    way = online(parity.check(followed, Journal()))
+    assert way.first == "1 of 3 symbols are behind: S001 is not there, in batch of 2019-03-29 20:00"
+    assert (way.differing, way.values) == (1, 3 * len(catalogue.get("core").features))
+    put_online(followed, rows.filter(~last))
+    assert online(parity.check(followed, Journal())).differing == 3, "nothing of these days is online"
+    put_online(followed, rows.filter(own).with_columns(symbol=pl.lit("S999")))
+    assert online(parity.check(followed, Journal())).differing == 3, "the store has the set, of others"
+
+
+def test_a_store_that_went_on_or_does_not_have_the_set(followed: Workspace) -> None:
+    earlier = parity.check(followed, Journal(), day=date(2019, 3, 26), days=2)
+    assert (online(earlier).rows, online(earlier).first) == (None, "the store has no row of these days")
+    rows = pl.DataFrame(pl.from_arrow(followed.lake.read("features_core")))
+    later = pl.col("event_time", "known_from") + pl.duration(days=3)
+    put_online(
+        followed,
+        rows.with_columns(
+            pl.when(pl.col("symbol") == "S000").then(later).otherwise(pl.col("event_time", "known_from"))
+        ),
+    )
+    way = online(parity.check(followed, Journal(), day=date(2019, 3, 29)))
+    assert (way.rows, way.differing, way.first) == (2, 0, None), "bars came while the check ran"
+    put_online(followed, rows.with_columns(later))
+    way = online(parity.check(followed, Journal()))
+    assert (way.rows, way.differing) == (0, 3) and "later rows than the bars" in (way.first or "")
+    put_online(followed, rows.clear())
+    way = online(parity.check(followed, Journal()))
+    assert (way.rows, way.first) == (None, "the store has nothing of the set")
 
 
 def test_rows_that_were_right_at_their_time_stay_right_after_a_correction(followed: Workspace) -> None:
