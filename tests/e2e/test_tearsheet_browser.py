@@ -109,10 +109,11 @@ def test_every_chart_is_drawn(look: Callable[..., Visit], size: tuple[int, int])
     boxes = visit.get("""[...document.querySelectorAll("[data-chart]")].map((box) => {
             const svg = box.querySelector("svg.main-svg");
             const rect = svg ? svg.getBoundingClientRect() : {width: 0, height: 0};
-            const marks = box.querySelectorAll(".js-line, .barlayer .point path, .heatmaplayer image").length;
+            const drawn = ".js-line, .barlayer .point path, .scatterlayer path.point, .heatmaplayer image";
+            const marks = box.querySelectorAll(drawn).length;
             return [box.dataset.chart, rect.width, rect.height, box.clientWidth, marks, box.ariaLabel];
         })""")
-    assert len(boxes) == 14
+    assert len(boxes) == 17
     for chart, width, height, room, marks, label in boxes:
         assert width > 250 and height > 60, chart
         assert width <= room + 1, chart

@@ -80,7 +80,7 @@ def gate(verdict: str, reasons: Iterable[str]) -> list[str]:
     """What the gate said, and why."""
     if verdict == "promoted":
         return ["The gate promoted the model: it is registered as champion."]
-    return ["The gate refused the model; it is not registered:", *(f"  · {reason}" for reason in reasons)]
+    return ["The gate refused the model:", *(f"  · {reason}" for reason in reasons)]
 
 
 def remarks(notes: Iterable[str]) -> list[str]:

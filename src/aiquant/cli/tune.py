@@ -52,15 +52,19 @@ def tune(
         workspace, told, learning__model=model, tuning__trials=trials, tuning__timeout=timeout, tuning__jobs=jobs
     )
     done = job.tune(opened, console.journal, resume=resume, apply=apply)
-    console.answer(done, *_words(done))
+    console.answer(done, *_words(done, opened.settings.learning.model))
 
 
-def _words(done: Tuned) -> list[Any]:
+def _words(done: Tuned, model: str) -> list[Any]:
     if not done.trials:
         return ["The time was over before a trial had ended. Run it again: it goes on."]
     ranked = sorted(done.trials, key=_worth, reverse=True)
     shown = table(list(ranked[0]), [list(each.values()) for each in ranked[:SHOWN]])
-    told = [f"Study {done.study}: {done.complete} trials, and {done.pruned} that were given up on the way.", shown]
+    best = f" The best {SHOWN}:" if len(ranked) > SHOWN else ""
+    told = [
+        f"Study {done.study}: {done.complete} trials, and {done.pruned} that were given up on the way.{best}",
+        shown,
+    ]
     if done.best is None:
         return [*told, "No trial's forecasts order the symbols at all: there is nothing to apply."]
     told.append(
@@ -70,7 +74,8 @@ def _words(done: Tuned) -> list[Any]:
     )
     if done.applied is not None:
         return [*told, f"Written to {done.applied}: `aiquant train` takes it from there."]
-    return [*told, "Take the best parameters over with: aiquant tune --apply"]
+    # With as many trials as there are, nothing more is tried.
+    return [*told, f"Take the best parameters over with: aiquant tune {model} --trials {len(done.trials)} --apply"]
 
 
 def _worth(trial: dict[str, Any]) -> tuple[bool, float]:

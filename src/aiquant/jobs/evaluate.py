@@ -104,7 +104,7 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs
     write_json(folder / "verdict.json", done.to_dict())
     with journal.station("log the verdict") as station:
         version = track.log_verdict(workspace, store, run_id, decided)
-        station.note = f"registered as version {version}" if version is not None else "not registered"
+        station.note = f"registered as version {version}" if version is not None else "nothing is registered by it"
     done = replace(done, model_version=version)
     write_json(folder / "verdict.json", done.to_dict())
     return done

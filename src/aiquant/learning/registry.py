@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiquant.errors import MissingError, RefusedError
+from aiquant.errors import MissingError, RefusedError, UsageError
 from aiquant.learning import forecasters
 from aiquant.learning.forecasters import Forecaster
 from aiquant.learning.gate import Verdict
@@ -222,8 +222,14 @@ def promote(tracking: Tracking, version: int, override: str | None = None) -> Ve
         When the gate did not let this very artefact pass, and no reason to override it is given.
     MissingError
         When there is no such version.
+    UsageError
+        When a reason is given for what is the champion already.
     """
     asked = get(tracking, version)
+    if override and CHAMPION in asked.aliases:
+        raise UsageError(
+            f"version {version} of model {asked.name} is the champion already: there is nothing to override"
+        )
     if not asked.passed and not override:
         raise RefusedError(_why_not(asked), "evaluate it again, or give a reason with --override")
     return _use(tracking, asked, "promote", None if asked.passed else override)

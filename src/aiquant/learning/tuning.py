@@ -120,7 +120,8 @@ def work(
         while (until is None or time.time() < until) and os.getppid() == parent:
             if progress is not None:
                 progress(len(_ended(study)), plan.trials)
-            trial = _next(study, plan)
+            with _alone(storage):
+                trial = _next(study, plan)
             if trial is None:
                 break
             _run(study, plan, trial, measure, keep)
@@ -246,14 +247,31 @@ def _open(storage: str, plan: Plan) -> Study:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     waiting: dict[str, Any] = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
-    opened = optuna.storages.RDBStorage(storage, engine_kwargs=waiting)
-    return optuna.create_study(
-        storage=opened,
-        study_name=plan.name,
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=plan.startup),
-    )
+    with _alone(storage):
+        return optuna.create_study(
+            storage=optuna.storages.RDBStorage(storage, engine_kwargs=waiting),
+            study_name=plan.name,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=plan.startup),
+        )
+
+
+@contextmanager
+def _alone(storage: str) -> Iterator[None]:
+    """One process of this machine at a time where the database is a SQLite file.
+
+    SQLite locks no rows: two processes would both make the tables, or both take one waiting trial.
+    """
+    file = Path(storage.removeprefix("sqlite:///"))
+    if not storage.startswith("sqlite:///") or not file.parent.is_dir():
+        yield
+        return
+    import fcntl
+
+    with open(f"{file}.lock", "a", encoding="utf-8") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _is_dead(worker: str | None) -> bool:
