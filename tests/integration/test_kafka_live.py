@@ -214,7 +214,8 @@ def test_killed_again_and_again(space: Workspace) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, ""), (out, err)
+    # The last process may still be starting, where nothing hears the signal yet.
+    assert process.returncode in (0, -signal.SIGTERM) and err == "", (out, err)
     live.live(space, Journal(), drain=True)
     check(space, final.sort("symbol", "event_time"))
     versions = pl.DataFrame(pl.from_arrow(space.lake.read("features_mine", history=True)))

@@ -55,7 +55,7 @@ def bars(start, size):
 def features(start, size):
     times = [BEGIN + timedelta(days=i) for i in range(start, start + size)]
     return pa.table({"symbol": pa.array(["A"] * size), "date": pa.array([t.date() for t in times], pa.date32()),
-                     "event_time": pa.array(times, TIME),
+                     "event_time": pa.array(times, TIME), "known_from": pa.array(times, TIME),
                      "f": pa.array([float(i) for i in range(start, start + size)], pa.float32())})
 """
 
@@ -144,6 +144,7 @@ def _noise(rows: int) -> pa.Table:
             "symbol": pa.array(["A"] * rows),
             "date": pa.array([t.date() for t in times], pa.date32()),
             "event_time": pa.array(times, TIME),
+            "known_from": pa.array(times, TIME),
         }
     )
     for column in range(8):
