@@ -544,7 +544,7 @@ def test_a_file_that_was_read_is_held_by_no_thread(tmp_path: Path) -> None:
     for _ in range(20):
         with pytest.raises(DataError):
             read(put(tmp_path, HEADER))
-        held = [f for f in gc.get_objects() if isinstance(f, FunctionType) and "_batches.<locals>" in f.__qualname__]
+        held = [f for f in gc.get_objects() if type(f) is FunctionType and "_batches.<locals>" in f.__qualname__]
         assert not held
 
 
