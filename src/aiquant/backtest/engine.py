@@ -96,7 +96,7 @@ def run(
     if settings.fill == "close":
         fill, why = "next-close", ""
     rules = house.from_settings(settings, sessions.per_year)
-    tape = _tape(market, fill)
+    tape = tape_of(market, fill)
     decision = _decision_rows(market, targets, sessions)
     account, journal, played = kernel.play(tape, targets.weights, decision, rules, settings.capital)
     begun = int(np.argmax(decision >= 0))
@@ -110,16 +110,16 @@ def run(
             "before the open, splits first, then dividends on shares held overnight; none on prices that contain them"
         )
     return Result(
-        equity=_equity(journal, market, begun, played, run_id),
-        fills=_fills(journal, market, fill, run_id),
+        equity=equity_rows(journal, market, begun, played, run_id),
+        fills=fill_rows(journal, market, fill, run_id),
         conventions=house.conventions(settings, fill, said),
         notes=tuple(notes),
-        flows=_flows(journal, market, run_id),
+        flows=flow_rows(journal, market, run_id),
         bankrupt=bankrupt,
     )
 
 
-def _tape(market: markets.Market, fill: house.Fill) -> Tape:
+def tape_of(market: markets.Market, fill: house.Fill) -> Tape:
     from aiquant.backtest.kernel import Tape
 
     return Tape(
@@ -166,7 +166,7 @@ def _stamps(values: NDArray[np.datetime64]) -> pa.Array:
     return pa.array(values.astype("datetime64[us]"), pa.timestamp("us")).cast(TIME)
 
 
-def _equity(journal: Journal, market: markets.Market, begun: int, played: int, run_id: str) -> pa.Table:
+def equity_rows(journal: Journal, market: markets.Market, begun: int, played: int, run_id: str) -> pa.Table:
     book = journal.book[begun:played]
     names = ("equity", "cash", "gross_exposure", "net_exposure", "turnover", "costs")
     columns = {
@@ -178,7 +178,7 @@ def _equity(journal: Journal, market: markets.Market, begun: int, played: int, r
     return conform(pa.table(columns), EQUITY)
 
 
-def _fills(journal: Journal, market: markets.Market, fill: house.Fill, run_id: str) -> pa.Table:
+def fill_rows(journal: Journal, market: markets.Market, fill: house.Fill, run_id: str) -> pa.Table:
     done = journal.fills[: journal.counts[0]]
     session, symbol, reason = (done[:, i].astype(np.int64) for i in (0, 1, 6))
     at_open = (reason == house.REBALANCE) & (fill == "next-open")
@@ -196,7 +196,7 @@ def _fills(journal: Journal, market: markets.Market, fill: house.Fill, run_id: s
     return conform(pa.table(columns), FILLS)
 
 
-def _flows(journal: Journal, market: markets.Market, run_id: str) -> pa.Table:
+def flow_rows(journal: Journal, market: markets.Market, run_id: str) -> pa.Table:
     moved = journal.flows[: journal.counts[1]]
     session, symbol, kind = (moved[:, i].astype(np.int64) for i in (0, 1, 2))
     columns = [
