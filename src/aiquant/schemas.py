@@ -397,6 +397,27 @@ TARGET_WEIGHTS = Table(
 )
 """Target weights as fractions of equity; a date that is present replaces the whole book, absent symbols are 0."""
 
+ORDERS = Table(
+    name="orders",
+    schema=pa.schema(
+        [
+            _field("run_id", pa.string()),
+            *_ROW,  # decided at the close of ``date`` (of intraday bars: of the bar at event_time), for the next fill
+            _field("order_id", pa.string()),  # digest of account, date, symbol and what else tells orders apart
+            _field("shares", pa.float64()),  # to buy > 0, to sell < 0
+        ]
+    ),
+    key=("run_id", "order_id"),
+    partition=("run_id",),
+    invariants=(
+        _SYMBOL,
+        _filled("order_id"),
+        Invariant("shares is not a finite number", pl.col("shares").is_finite()),
+    ),
+)
+"""What a strategy asks for in shares, instead of target weights; an order adds to what waits for its symbol, and what
+is not named stays as it is. Handed from strategies to the backtest, not kept in the lake."""
+
 FILLS = Table(
     name="fills",
     schema=pa.schema(
