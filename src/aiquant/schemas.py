@@ -472,6 +472,59 @@ EQUITY = Table(
 )
 """The account at the close of each session."""
 
+TRADE_LEDGER = Table(
+    name="trade_ledger",
+    schema=pa.schema(
+        [
+            _field("account", pa.string()),
+            _field("number", pa.int64()),  # 0, 1, 2 … without a gap: the order in which things happened
+            _field("kind", pa.string()),  # opened | session | target | order | fill | flow
+            _field("date", pa.date32()),
+            _field("event_time", TIME),  # of the fill, else the close of the session
+            _field("symbol", pa.string(), required=False),
+            _field("order_id", pa.string(), required=False),
+            _field("status", pa.string(), required=False),  # of an order: see aiquant.brokers.base.STATUSES
+            _field("reason", pa.string(), required=False),  # why it was refused or executed; the kind of a flow
+            *_optional("weight"),  # of a target
+            *_optional("shares"),  # of an order what was asked for, of a fill what was executed; signed
+            *_optional("price"),  # of a fill what was paid, of an order the close that it was sized on
+            *_optional("commission", "slippage", "amount"),  # of a fill, and of a flow
+            *_optional("equity", "cash", "gross_exposure", "net_exposure", "turnover", "costs"),  # of a session
+            _field("bars_version", pa.int64(), required=False),  # Delta version of the bars that a session was seen in
+            _field("detail", pa.string(), required=False),  # of the opening: by which rules, as JSON
+            _field("state", pa.binary(), required=False),  # of a session: the account, to go on from
+            _field("ingest_time", TIME),  # when it was written
+        ]
+    ),
+    key=("account", "event_time", "number"),
+    partition=("account",),
+    invariants=(_filled("account"),),
+)
+"""Everything that happened to an account that trades, session by session: the rows of a session are one commit.
+
+What other tables say of such an account (``trade_orders``, ``target_weights``, ``fills``, ``cash_flows`` and
+``equity`` under the run id ``trade-<account>``) is made from this one."""
+
+TRADE_ORDERS = Table(
+    name="trade_orders",
+    schema=pa.schema(
+        [
+            _field("run_id", pa.string()),
+            *_ROW,  # decided at this close
+            _field("order_id", pa.string()),  # digest of account, date and symbol
+            *_optional("shares"),  # asked for, signed; null where the symbol has no price
+            *_optional("price"),  # the close that it was sized on
+            _field("status", pa.string()),  # the last one
+            _field("reason", pa.string(), required=False),
+            *_optional("filled"),  # shares that were executed, signed
+            *_optional("paid"),  # average price of these
+        ]
+    ),
+    key=("run_id", "order_id"),
+    partition=("run_id",),
+)
+"""The orders of an account that trades, and what became of each."""
+
 TRIALS = Table(
     name="trials",
     schema=pa.schema(
@@ -565,6 +618,8 @@ TABLES: tuple[Table, ...] = (
     FILLS,
     CASH_FLOWS,
     EQUITY,
+    TRADE_LEDGER,
+    TRADE_ORDERS,
     TRIALS,
     TRIAL_RETURNS,
     DEAD_LETTERS,

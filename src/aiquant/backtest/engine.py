@@ -92,9 +92,7 @@ def run(
         margin=settings.margin,
     )
     market = markets.lay_out(checked, targets, sessions, last, actions)
-    fill, why = market.fill_time((targets.weights != 0).any(axis=0))
-    if settings.fill == "close":
-        fill, why = "next-close", ""
+    fill, why = fill_of(market, settings, (targets.weights != 0).any(axis=0))
     rules = house.from_settings(settings, sessions.per_year)
     tape = tape_of(market, fill)
     decision = _decision_rows(market, targets, sessions)
@@ -117,6 +115,11 @@ def run(
         flows=flow_rows(journal, market, run_id),
         bankrupt=bankrupt,
     )
+
+
+def fill_of(market: markets.Market, settings: BacktestSettings, weighted: NDArray[np.bool_]) -> tuple[house.Fill, str]:
+    """When orders fill, and why it is not when the settings ask for; as :meth:`Market.fill_time`."""
+    return ("next-close", "") if settings.fill == "close" else market.fill_time(weighted)
 
 
 def tape_of(market: markets.Market, fill: house.Fill) -> Tape:

@@ -34,6 +34,7 @@ from aiquant.cli import (
     runs,
     simulate,
     stream,
+    trade,
     train,
     tune,
 )
@@ -66,12 +67,13 @@ for name, group, text in (
     ("features", features.app, "Features: their definitions, computed, served, and joined to rows of yours."),
     ("lake", lake.app, "Look into the tables, and keep them in order."),
     ("stream", stream.app, "Live data through Kafka into the lake."),
+    ("trade", trade.app, "Trade an account session by session: on paper, or at a broker."),
     ("check", check.app, "Checks that try to prove a result wrong."),
     ("models", models.app, "Registered models."),
     ("runs", runs.app, "The runs of the workspace."),
     ("config", config.app, "Settings and where they come from."),
 ):
-    app.add_typer(group, name=name, help=text, no_args_is_help=True)
+    app.add_typer(group, name=name, help=text, no_args_is_help=group is not trade.app)
 
 
 def _version(asked: bool) -> None:

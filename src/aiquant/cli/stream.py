@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +11,7 @@ import typer
 from aiquant.cli import options
 from aiquant.cli.console import Console, table
 from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
+from aiquant.cli.stopping import until_told
 
 app = typer.Typer()
 
@@ -43,7 +42,7 @@ def produce(
 
     console = Console(as_json)
     wanted = tuple(symbol.strip().upper() for symbol in symbols.split(",") if symbol.strip())
-    done = job.produce(options.workspace(workspace, told), console.journal, name, source, wanted, _until_told())
+    done = job.produce(options.workspace(workspace, told), console.journal, name, source, wanted, until_told())
     console.answer(done, f"{done.rows:,} rows sent, {done.letters:,} set aside.")
 
 
@@ -62,7 +61,7 @@ def consume(
 
     console = Console(as_json)
     opened = options.workspace(workspace, told)
-    done = job.consume(opened, console.journal, names or job.TABLES, _until_told(), drain)
+    done = job.consume(opened, console.journal, names or job.TABLES, until_told(), drain)
     console.answer(
         done,
         f"{done.messages:,} messages: {done.rows:,} rows stored, {done.duplicates:,} already there, "
@@ -94,7 +93,7 @@ def replay(
     console = Console(as_json)
     days = [None if day is None else day.date() for day in (first, last)]
     opened = options.workspace(workspace, told)
-    done = job.replay(opened, console.journal, name, path, pace, days[0], days[1], _until_told())
+    done = job.replay(opened, console.journal, name, path, pace, days[0], days[1], until_told())
     console.answer(done, f"{done.rows:,} rows sent, of {done.first} to {done.last}.")
 
 
@@ -113,7 +112,7 @@ def bars(
     console = Console(as_json)
     opened = options.workspace(workspace, told)
     if follow:
-        done = job.follow(opened, console.journal, interval, stop=_until_told())
+        done = job.follow(opened, console.journal, interval, stop=until_told())
     else:
         done = job.build(opened, console.journal, interval, final)
     console.answer(
@@ -140,17 +139,9 @@ def live(
     from aiquant.jobs import live as job
 
     console = Console(as_json)
-    done = job.live(options.workspace(workspace, told), console.journal, names or (), _until_told(), drain, kafka)
+    done = job.live(options.workspace(workspace, told), console.journal, names or (), until_told(), drain, kafka)
     console.answer(
         done,
         f"{done.bars:,} bars: {done.rows:,} rows of features stored, {done.recomputed:,} of them computed again; "
         f"{done.letters:,} bars set aside, {done.unsent:,} symbols not in the online store yet.",
     )
-
-
-def _until_told() -> threading.Event:
-    """Set by Ctrl-C or SIGTERM: what is under way is finished, then the verb ends with exit code 0."""
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
-    return stop

@@ -29,6 +29,8 @@ _MADE_BY = {
     "target_weights": "aiquant backtest",
     "fills": "aiquant backtest",
     "equity": "aiquant backtest",
+    "trade_ledger": "aiquant trade --paper",
+    "trade_orders": "aiquant trade --paper",
 }
 
 

@@ -51,10 +51,12 @@ from aiquant.settings.research import (
 )
 from aiquant.settings.spark import SparkSettings
 from aiquant.settings.stream import StreamSettings
+from aiquant.settings.trade import AlpacaSettings, TradeSettings
 from aiquant.settings.trading import BacktestSettings, PortfolioSettings
 from aiquant.settings.vendors import NewsApiSettings, PolygonSettings, SimulatorSettings, XSettings
 
 __all__ = [
+    "AlpacaSettings",
     "BacktestSettings",
     "CombinatorialSettings",
     "DEFAULT_SECRETS_DIR",
@@ -84,6 +86,7 @@ __all__ = [
     "StreamSettings",
     "TUNED_NAME",
     "TrackingSettings",
+    "TradeSettings",
     "TuningSettings",
     "XGBoostSettings",
     "XSettings",
@@ -114,6 +117,8 @@ _NEVER_COUNTS = (
     "spark",
     "tuning",
     "importance",
+    "trade",
+    "alpaca",
 )
 
 
@@ -154,6 +159,8 @@ class Settings(BaseSettings):
     newsapi: NewsApiSettings = NewsApiSettings()
     x: XSettings = XSettings()
     simulator: SimulatorSettings = SimulatorSettings()
+    trade: TradeSettings = TradeSettings()
+    alpaca: AlpacaSettings = AlpacaSettings()
 
     def fingerprint(self, without: tuple[str, ...] = ()) -> str:
         """Digest (SHA-256, 16 hex digits) of all that can change a result; no name, place, vendor or thread counts.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server, write_to_textfile
 
 from aiquant.errors import Unreachable
 
@@ -35,14 +37,7 @@ class Metrics:
             f"{name}_batch_seconds", "Storing a batch, keys checked.", ["topic"], registry=self.registry
         )
         self.lag = Gauge(f"{name}_lag", "Messages that wait.", ["topic", "partition"], registry=self.registry)
-        if port is not None:
-            try:
-                start_http_server(port, addr="127.0.0.1", registry=self.registry)
-            except OSError as error:
-                raise Unreachable(
-                    f"metrics cannot be served on 127.0.0.1:{port}: {error.strerror}",
-                    "choose another stream.metrics_port",
-                ) from error
+        _serve(port, self.registry, "stream.metrics_port")
 
     def waiting(self, lag: Mapping[tuple[str, int], int]) -> None:
         """Show the lag of the partitions that are ours now, and of no others."""
@@ -70,3 +65,55 @@ class LiveMetrics(Metrics):
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
             registry=where,
         )
+
+
+class TradeMetrics:
+    """What an account that trades tells; without a port it counts for itself alone.
+
+    Parameters
+    ----------
+    port
+        As :class:`Metrics`.
+    """
+
+    def __init__(self, port: int | None = None) -> None:
+        self.registry = CollectorRegistry()
+        name, by, where = "aiquant_trade", ["account"], self.registry
+        self.sessions = Counter(f"{name}_sessions", "Sessions that were written.", by, registry=where)
+        self.orders = Counter(f"{name}_orders", "Orders by what became of them.", [*by, "status"], registry=where)
+        self.fills = Counter(f"{name}_fills", "Fills.", by, registry=where)
+        self.equity = Gauge(f"{name}_equity", "Equity at the last close.", by, registry=where)
+        self.stopped = Gauge(f"{name}_stopped", "1 while the kill switch is on.", by, registry=where)
+        self.difference = Gauge(
+            f"{name}_reconciliation_difference",
+            "Largest difference of equity to the backtest of the same days, in currency.",
+            by,
+            registry=where,
+        )
+        _serve(port, self.registry, "trade.metrics_port")
+
+    def session(self, account: str, rows: Iterable[Mapping[str, Any]], equity: float, stopped: bool) -> None:
+        """Count a session: ``rows`` of the ledger."""
+        self.sessions.labels(account).inc()
+        for row in rows:
+            if row["kind"] == "fill":
+                self.fills.labels(account).inc()
+            elif row["kind"] == "order":
+                self.orders.labels(account, row["status"]).inc()
+        self.equity.labels(account).set(equity)
+        self.stopped.labels(account).set(stopped)
+
+    def write(self, path: Path) -> None:
+        """Put all into a file that Prometheus' node exporter reads, whole or not at all."""
+        write_to_textfile(str(path), self.registry)
+
+
+def _serve(port: int | None, registry: CollectorRegistry, setting: str) -> None:
+    if port is None:
+        return
+    try:
+        start_http_server(port, addr="127.0.0.1", registry=registry)
+    except OSError as error:
+        raise Unreachable(
+            f"metrics cannot be served on 127.0.0.1:{port}: {error.strerror}", f"choose another {setting}"
+        ) from error

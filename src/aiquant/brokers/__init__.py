@@ -1,0 +1,1 @@
+"""Where orders go, and the checks that each has to pass before."""

@@ -1,0 +1,127 @@
+"""What an account decides at a close: by the forecasts of a run, or by a file of weights."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from aiquant import schemas
+from aiquant.errors import UsageError
+from aiquant.jobs import backtest as backtests
+from aiquant.jobs import manifest
+from aiquant.jobs.journal import Journal
+from aiquant.jobs.workspace import Workspace, read_json
+
+
+class Decisions(Protocol):
+    """Where target weights come from, close by close."""
+
+    origin: dict[str, Any]
+    """What tells it from others: an account keeps to one."""
+
+    def symbols(self) -> set[str]:
+        """Every symbol that has had a weight so far."""
+        ...
+
+    def first(self) -> date | None:
+        """The first session that decides; None where that is not known before."""
+        ...
+
+    def at(self, day: date) -> pa.Table | None:
+        """The book that is decided at the close of ``day`` (``date, symbol, weight``); None: what is held stays."""
+        ...
+
+
+class Given:
+    """Weights that were decided elsewhere, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        from aiquant.sources import files
+
+        self.origin: dict[str, Any] = {"weights": str(path.resolve())}
+        self._rows = pl.DataFrame(pl.from_arrow(files.read_weights(path)))
+
+    def symbols(self) -> set[str]:
+        return set(self._rows["symbol"])
+
+    def first(self) -> date | None:
+        first = self._rows["date"].min()
+        assert isinstance(first, date)
+        return first
+
+    def at(self, day: date) -> pa.Table | None:
+        return _book(self._rows, day)
+
+
+class OfRun:
+    """Weights from the forecasts of a run: those out of sample, and behind them what its final model says.
+
+    What the model says of a session is kept among the forecasts of the lake, so it is asked once.
+    """
+
+    def __init__(self, workspace: Workspace, journal: Journal, run_id: str) -> None:
+        self._workspace, self._journal, self._run_id = workspace, journal, run_id
+        own = manifest.settings_of(read_json(workspace.run_folder(run_id) / "manifest.json"))
+        told = workspace.settings
+        self._settings = own.model_copy(update={"portfolio": told.portfolio, "backtest": told.backtest})
+        self.origin: dict[str, Any] = {"run": run_id, "portfolio": told.portfolio.model_dump(mode="json")}
+        self._read()
+
+    def symbols(self) -> set[str]:
+        return set(self._forecasts["symbol"])
+
+    def first(self) -> date | None:
+        first = self._rows["date"].min()
+        assert isinstance(first, date)
+        return first
+
+    def at(self, day: date) -> pa.Table | None:
+        if day > self._last:
+            from aiquant.jobs import predict
+
+            predict.predict(self._workspace, self._journal, self._run_id, day)
+            self._read()
+        return _book(self._rows, day)
+
+    def _read(self) -> None:
+        lake = self._workspace.lake
+        rows = pl.DataFrame(pl.from_arrow(lake.read(schemas.FORECASTS, where={"run_id": self._run_id})))
+        tested = rows.filter(pl.col("fold") >= 0)
+        behind = rows.filter((pl.col("fold") < 0) & (pl.col("date") > tested["date"].max()))
+        self._forecasts = pl.concat([tested, behind])
+        last = self._forecasts["date"].max()
+        assert isinstance(last, date)
+        self._last = last
+        told = backtests.book(self._settings, self._forecasts.to_arrow().cast(schemas.FORECASTS.schema), self._run_id)
+        self._rows = pl.DataFrame(pl.from_arrow(told)).select("date", "symbol", "weight")
+
+
+def of(workspace: Workspace, journal: Journal, run_id: str | None, weights: Path | None) -> Decisions:
+    """The decisions that a command names; the newest run where it names none.
+
+    Raises
+    ------
+    UsageError
+        When it names two.
+    MissingError
+        When there is no such run, or no such file.
+    """
+    if run_id is not None and weights is not None:
+        raise UsageError("--run and --weights both say what is traded", "name one of them")
+    if weights is not None:
+        return Given(weights)
+    return OfRun(workspace, journal, run_id or workspace.latest_run())
+
+
+def again(workspace: Workspace, journal: Journal, origin: dict[str, Any]) -> Decisions:
+    """The decisions that an account was opened with."""
+    return of(workspace, journal, origin.get("run"), Path(origin["weights"]) if "weights" in origin else None)
+
+
+def _book(rows: pl.DataFrame, day: date) -> pa.Table | None:
+    own = rows.filter(pl.col("date") == day)
+    return None if own.is_empty() else own.to_arrow()
