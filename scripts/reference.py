@@ -200,6 +200,8 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     if inside is None:
         yield name, command
         return
+    if getattr(command, "invoke_without_command", False):  # a group that is a verb as well
+        yield name, command
     for part, sub in inside.items():
         yield from _commands(sub, f"{name} {part}")
 

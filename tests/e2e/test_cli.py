@@ -77,6 +77,11 @@ VERBS = [
     "stream replay",
     "stream bars",
     "stream live",
+    "trade",
+    "trade status",
+    "trade stop",
+    "trade resume",
+    "trade reconcile",
     "check leakage",
     "check parity",
     "models ls",
@@ -119,6 +124,7 @@ def test_every_verb_is_in_the_list_above() -> None:
     for name, command in group.commands.items():
         inner = getattr(command, "commands", None)
         found |= {f"{name} {sub}" for sub in inner} if inner else {name}
+        found |= {name} if getattr(command, "invoke_without_command", False) else set()
     assert found == set(VERBS), sorted(found ^ set(VERBS))
 
 

@@ -67,7 +67,7 @@ for name, group, text in (
     ("features", features.app, "Features: their definitions, computed, served, and joined to rows of yours."),
     ("lake", lake.app, "Look into the tables, and keep them in order."),
     ("stream", stream.app, "Live data through Kafka into the lake."),
-    ("trade", trade.app, "Trade an account session by session: on paper, or at a broker."),
+    ("trade", trade.app, "Trade an account session by session, on paper or at a broker."),
     ("check", check.app, "Checks that try to prove a result wrong."),
     ("models", models.app, "Registered models."),
     ("runs", runs.app, "The runs of the workspace."),

@@ -1,7 +1,8 @@
 """Bars → decisions → checked orders → fills → the ledger, session by session, for an account that goes on.
 
-A session is written whole to the ledger (:mod:`aiquant.jobs.trade_book`), in one commit: what was filled in it, what was
-decided at its close, and the account after it. Sessions that an account catches up with may share a commit. Whatever a process was doing when it died, the next one begins with the first session
+A session is written whole to the ledger (:mod:`aiquant.jobs.trade_book`), in one commit: what was filled in it, what
+was decided at its close, and the account after it. Sessions that an account catches up with may share one.
+Whatever a process was doing when it died, the next one begins with the first session
 that the ledger does not hold, from the state that it does hold.
 """
 
@@ -113,7 +114,6 @@ class _Desk:
             "decisions": self._decisions.origin,
             "rules": settings.backtest.model_dump(mode="json"),
             "interval": settings.data.interval,
-            "capital": settings.backtest.capital,
         }
         if self.book.opening is not None:
             trade_venues.demand_same(self.book.opening, self._opening, asked.account)
@@ -145,6 +145,7 @@ class _Desk:
         """Play what is there; with ``follow`` what comes, too."""
         from aiquant.lake.following import Follower
 
+        self._venue.begin()
         follower = Follower(self._workspace.lake, schemas.BARS)
         known: int | None = None
         while not stop.is_set():
@@ -169,6 +170,8 @@ class _Desk:
             due = due[:-1]
         if not due:
             return
+        if not self._venue.catches_up:
+            due = due[-1:]
         known: set[str] = set()
         step = self._journal.progress(f"trade {self._asked.account}")
         for place, day in enumerate(due):
@@ -222,11 +225,10 @@ class _Desk:
             self._venue.send()
 
     def _new_opening(self) -> dict[str, Any]:
-        if isinstance(self._venue, Simulated):
-            if self._venue.why:
-                self._journal.note(self._venue.why)
-            return {**self._opening, "fill": self._venue.fill}
-        return self._opening
+        told = self._venue.opening
+        if "why" in told:
+            self._journal.note(told["why"])
+        return {**self._opening, "capital": self._workspace.settings.backtest.capital, **told}
 
     def _decided(self, book: pa.Table, settled: Settled, halted: str | None) -> list[Row]:
         """The rows of a decision: its targets, the orders it replaces, and the orders that it takes."""
@@ -235,7 +237,7 @@ class _Desk:
         rows += [settled.order(*order, "replaced") for order in replaced]
         checks = risk.Checks(self._told, settled.equity, self._venue.gross())
         for order in risk.in_turn(proposals):
-            reason = halted or self.switch.reason() or checks.refusal(order)
+            reason = halted or self.switch.reason() or self._venue.hindrance() or checks.refusal(order)
             status = "accepted" if reason is None else "refused"
             (self._venue.give if reason is None else self._venue.refuse)(order)
             row = settled.order(order.symbol, order.order_id, status, reason)

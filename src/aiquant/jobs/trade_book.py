@@ -97,16 +97,24 @@ class Book:
         RefusedError
             When another process has written to the account.
         """
+        noted, self._noted, self.sessions = self._noted, [], 0
+        if noted:
+            noted[-1] = {**noted[-1], "state": state}
+            self._commit(noted)
+            self.last, self.state = noted[-1]["date"], state
+
+    def note(self, happened: Sequence[Row]) -> None:
+        """Write what became of orders after their session, in a commit of its own."""
+        if happened:
+            self._commit(happened)
+
+    def _commit(self, happened: Sequence[Row]) -> None:
         from aiquant.lake.ledger import Fenced
 
-        noted, self._noted, self.sessions = self._noted, [], 0
-        if not noted:
-            return
         now = datetime.now(UTC)
-        noted[-1] = {**noted[-1], "state": state}
         numbered = [
             {**row, "account": self.account, "number": self.number + i, "ingest_time": now}
-            for i, row in enumerate(noted)
+            for i, row in enumerate(happened)
         ]
         table = pa.Table.from_pylist(numbered, schema=schemas.TRADE_LEDGER.schema)
         after = self.number + len(numbered)
@@ -118,7 +126,7 @@ class Book:
                 f"another process has written to the account {self.account!r}: nothing was written",
                 "let one process trade an account, on one machine",
             ) from error
-        self.number, self.last, self.state = after, noted[-1]["date"], state
+        self.number = after
 
     def working(self) -> pl.DataFrame:
         """Orders that can still be executed: their last row, with the shares that were executed so far."""

@@ -97,7 +97,7 @@ def reconcile(workspace: Workspace, account: str) -> Reconciled:
     trade_book.demand(lake, account)
     book = trade_book.Book(workspace, account)
     assert book.opening is not None and book.last is not None
-    rules = BacktestSettings(**book.opening["rules"])
+    rules = BacktestSettings(**{**book.opening["rules"], "capital": book.opening["capital"]})
     targets = trade_book.rows(lake, account, [TARGET], ["date", "symbol", "weight"])
     if targets.is_empty():
         raise MissingError(f"account {account!r} has decided nothing yet", "let it trade a session with a decision")

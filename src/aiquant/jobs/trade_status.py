@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -91,8 +93,13 @@ def _standing(workspace: Workspace, account: str) -> Standing:
 def _positions(book: trade_book.Book) -> list[tuple[str, float, float, float]]:
     """From the state that the ledger keeps: symbol, shares, last close, value."""
     from aiquant.backtest.paper import PaperAccount
+    from aiquant.brokers.base import PAPER
 
-    assert book.state is not None
-    paper = PaperAccount.load(book.state)
-    marks = dict(zip(paper.symbols, paper.account.mark.tolist(), strict=True))
-    return [(symbol, shares, marks[symbol], shares * marks[symbol]) for symbol, shares in paper.held.items()]
+    assert book.opening is not None and book.state is not None
+    if book.opening["broker"] == PAPER:
+        paper = PaperAccount.load(book.state)
+        held, closes = paper.held, dict(zip(paper.symbols, paper.account.mark.tolist(), strict=True))
+    else:
+        told = json.loads(book.state)
+        held, closes = told["positions"], told["closes"]
+    return [(s, shares, closes.get(s, math.nan), shares * closes.get(s, math.nan)) for s, shares in held.items()]

@@ -63,8 +63,24 @@ class Venue(Protocol):
     per_commit: int
     """Sessions that may be written together, where several are there at once."""
 
+    catches_up: bool
+    """Whether sessions that were missed are played; a broker's market has gone on without us."""
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """What an account is opened with, besides what was asked for."""
+        ...
+
+    def begin(self) -> None:
+        """Finish what a process before this one left."""
+        ...
+
     def look(self, seen: Seen, due: Sequence[date], symbols: set[str]) -> None:
         """Take note of the bars for the sessions ``due``; ``symbols`` may be traded in them."""
+        ...
+
+    def hindrance(self) -> str | None:
+        """Why no order of the session may be given; None when one may."""
         ...
 
     def withdraw(self) -> list[tuple[str, str]]:
@@ -104,6 +120,7 @@ class Simulated:
     """A paper account: fills by the accounting of the backtest, on the bars of the lake."""
 
     per_commit = 21  # a month: what a crash undoes is made again in a second
+    catches_up = True
 
     def __init__(self, account: str, settings: BacktestSettings, state: bytes | None, fill: str | None) -> None:
         from aiquant.backtest.paper import PaperAccount
@@ -117,14 +134,17 @@ class Simulated:
             raise RefusedError(f"account {account!r} is bankrupt", "open another one with --account")
 
     @property
-    def fill(self) -> str:
-        """When orders fill: at the next open, or at the next close."""
-        return str(self._on_stage().fill)
+    def opening(self) -> dict[str, Any]:
+        """When orders fill: at the next open, or at the next close, and why so if the settings ask for the open."""
+        stage = self._on_stage()
+        return {"fill": stage.fill, **({"why": stage.why} if stage.why else {})}
 
-    @property
-    def why(self) -> str:
-        """Why they fill at the next close though the settings ask for the open; empty if they do not."""
-        return self._on_stage().why
+    def begin(self) -> None:
+        """Nothing: a commit leaves nothing undone."""
+
+    def hindrance(self) -> str | None:
+        """None: a simulated market waits."""
+        return None
 
     def look(self, seen: Seen, due: Sequence[date], symbols: set[str]) -> None:
         from aiquant.backtest import paper

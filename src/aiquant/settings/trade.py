@@ -46,4 +46,5 @@ class AlpacaSettings(Section):
     secret_key: SecretStr | None = Field(None, description="Secret of the key (environment or secrets only).")
     time_in_force: Literal["day", "opg", "cls"] = Field("day", description="day, or only at the open or the close.")
     timeout_s: float = Field(30.0, gt=0, description="Seconds without an answer that end a request.")
-    attempts: int = Field(5, ge=1, le=20, description="How often a request is sent before it counts as failed.")
+    attempts: int = Field(4, ge=1, le=20, description="How often a request that met the limit of requests is sent.")
+    retry_s: float = Field(3.0, gt=0, description="Seconds between these.")

@@ -21,7 +21,7 @@ from aiquant.sources.base import Batch, Query
 from aiquant.sources.checkpoints import DONE, Position
 from aiquant.sources.feeds import Outlet, iterate
 from aiquant.sources.http import Client, Service, Verdict, VendorFault
-from aiquant.sources.keys import required
+from aiquant.settings.keys import required
 from aiquant.sources.limits import Backoff, Bucket
 from aiquant.sources.newsapi import parse
 from aiquant.sources.payloads import nothing

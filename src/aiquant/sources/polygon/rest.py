@@ -13,7 +13,7 @@ import httpx
 
 from aiquant.settings import PolygonSettings
 from aiquant.sources.http import Client, Service, Verdict, said
-from aiquant.sources.keys import required
+from aiquant.settings.keys import required
 from aiquant.sources.limits import Bucket
 from aiquant.sources.polygon.parse import ZONE, span_of
 from aiquant.sources.polygon.tickers import to_ticker

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiquant.settings import XSettings
 from aiquant.sources.http import Service, Verdict, VendorFault, said
-from aiquant.sources.keys import required
+from aiquant.settings.keys import required
 from aiquant.sources.limits import Bucket, Budget
 
 NAME = "X"
