@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +10,8 @@ import typer
 
 from aiquant.cli import options, summary
 from aiquant.cli.console import Console
-from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
-from aiquant.errors import MissingError
+from aiquant.cli.options import JsonOption, ParamOption, SetOption, StrategyOption, WorkspaceOption
+from aiquant.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from aiquant.jobs.workspace import Workspace
@@ -28,6 +29,12 @@ def backtest(
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="File with date, symbol, weight (decided at the close of date).")
+    ] = None,
+    strategy: StrategyOption = None,
+    param: ParamOption = None,
+    first: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First date of a decision of the strategy."),
     ] = None,
     bars: Annotated[Path | None, typer.Option(help="File with bars; default: those of the workspace.")] = None,
     capital: Annotated[float | None, typer.Option(help="Cash at the start.")] = None,
@@ -49,8 +56,9 @@ def backtest(
     told: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Trade the forecasts of a run, or a file of weights, net of costs."""
+    """Trade the forecasts of a run, a strategy, or a file of weights, net of costs."""
     from aiquant.jobs import backtest as job
+    from aiquant.jobs import strategies
     from aiquant.settings import load
 
     console = Console(as_json)
@@ -62,7 +70,16 @@ def backtest(
         "backtest__fill": fill,
         "backtest__shares": shares,
     }
-    if weights is None:
+    if strategy is not None:
+        if weights is not None or bars is not None:
+            raise UsageError("--strategy trades the bars of the workspace", "leave --weights and --bars away")
+        opened = options.workspace(workspace, told, **flags)
+        chosen = strategies.choose(opened, strategy, options.params(param))
+        day = None if first is None else first.date()
+        done = strategies.run(opened, console.journal, chosen, run_id=run_id, first=day, out=out)
+    elif param or first is not None:
+        raise UsageError("--param and --from belong to a strategy", "name it with --strategy")
+    elif weights is None:
         opened = options.workspace(workspace, told, **flags)
         done = job.of_run(opened, console.journal, run_id or opened.latest_run(), out)
     else:

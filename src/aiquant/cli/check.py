@@ -9,7 +9,7 @@ import typer
 
 from aiquant.cli import options
 from aiquant.cli.console import Console, table
-from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
+from aiquant.cli.options import JsonOption, ParamOption, SetOption, StrategyOption, WorkspaceOption
 from aiquant.errors import CheckFailed
 
 app = typer.Typer()
@@ -30,16 +30,23 @@ def leakage_(
             metavar="SET", help="Check this set of features alone, without a model (repeatable); all: every set."
         ),
     ] = None,
+    strategy: StrategyOption = None,
+    param: ParamOption = None,
+    run_id: Annotated[str | None, typer.Option("--run", help="Run whose forecasts the strategy sees.")] = None,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Cut history at random times, compute again, and demand that nothing before the cut changes."""
-    from aiquant.jobs import leakage, leakage_sets
+    from aiquant.jobs import leakage, leakage_sets, strategies, strategy_checks
 
     console = Console(as_json)
     opened = options.workspace(workspace, told, learning__model=model, leakage__cuts=cuts)
-    if features:
+    verdict: leakage.Verdict
+    if strategy is not None:
+        chosen = strategies.choose(opened, strategy, options.params(param))
+        verdict = strategy_checks.leakage(opened, console.journal, chosen, run_id)
+    elif features:
         verdict = leakage_sets.check(opened, console.journal, features)
     else:
         verdict = leakage.check(opened, console.journal)
@@ -50,6 +57,35 @@ def leakage_(
         verdict.sentence(),
     )
     if not verdict.passed:
+        raise typer.Exit(CheckFailed.exit_code)
+
+
+@app.command(epilog="Example: aiquant check recursive --strategy sma-cross --param slow=50")
+def recursive(
+    strategy: StrategyOption = None,
+    param: ParamOption = None,
+    run_id: Annotated[str | None, typer.Option("--run", help="Run whose forecasts the strategy sees.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="Changes of a weight up to this are none.")] = 1e-6,
+    workspace: WorkspaceOption = None,
+    told: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a strategy less and more history, and tell from how much on its decisions no longer move."""
+    from aiquant.jobs import strategies, strategy_checks
+
+    console = Console(as_json)
+    opened = options.workspace(workspace, told)
+    chosen = strategies.choose(opened, strategy, options.params(param))
+    found = strategy_checks.recursive(opened, console.journal, chosen, run_id, tolerance)
+    rows = [(w.length, w.compared, w.moved, w.largest) for w in found.lengths]
+    late = sorted(found.symbols.items(), key=lambda pair: (pair[1] is not None, -(pair[1] or 0)))[:10]
+    console.answer(
+        strategy_checks.told(found),
+        table(["history given", "decisions", "moved", "largest change of a weight"], rows),
+        table(["symbol", "settles at"], [(name or "(no book)", settles) for name, settles in late], "the slowest"),
+        found.sentence(),
+    )
+    if not found.passed:
         raise typer.Exit(CheckFailed.exit_code)
 
 

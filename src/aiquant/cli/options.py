@@ -32,6 +32,14 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Override a setting, e.g. --set learning.seed=3 (repeatable)."),
 ]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option("--strategy", metavar="NAME", help="Name of the strategy: see aiquant strategies list."),
+]
+ParamOption = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the strategy (repeatable)."),
+]
 RunArgument = Annotated[str | None, typer.Argument(metavar="RUN", help="Id of the run; default: the newest.")]
 
 
@@ -48,11 +56,20 @@ def overrides(told: list[str] | None) -> dict[str, str]:
     UsageError
         When there is no "=".
     """
+    return _pairs(told, "--set", "learning.seed=3")
+
+
+def params(told: list[str] | None) -> dict[str, str]:
+    """``["fast=20"]`` → ``{"fast": "20"}``; see :func:`overrides`."""
+    return _pairs(told, "--param", "fast=20")
+
+
+def _pairs(told: list[str] | None, flag: str, example: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in told or []:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set {text}: not of the form NAME=VALUE", "write for example: --set learning.seed=3")
+            raise UsageError(f"{flag} {text}: not of the form NAME=VALUE", f"write for example: {flag} {example}")
         pairs[name.strip()] = value.strip()
     return pairs
 

@@ -86,13 +86,13 @@ def of_run(
         station.rows = results[STRATEGY].fills.num_rows
         station.note = "fills of the strategy"
         if done.kept:
-            _keep(workspace, run_id, weights, results)
+            keep(workspace, run_id, weights, results)
     if done.kept:
-        write_json(folder / "backtest.json", {**_plain(done), "origin": manifest.origin(settings)})
+        write_json(folder / "backtest.json", {**plain(done), "origin": manifest.origin(settings)})
     else:
         _record_trial(workspace, settings, told, results[STRATEGY].equity)
         done.notes.append("by other rules or costs than the run's own: not kept, and not what the gate judges")
-    _write_out(done, out)
+    write_out(done, out)
     return done
 
 
@@ -111,7 +111,8 @@ def _record_trial(workspace: Workspace, settings: Settings, told: dict[str, Any]
     trials.record(workspace.lake, trial, equity)
 
 
-def _keep(workspace: Workspace, run_id: str, weights: pa.Table, results: dict[str, Result]) -> None:
+def keep(workspace: Workspace, run_id: str, weights: pa.Table, results: dict[str, Result]) -> None:
+    """Put the accounts of a backtest into the lake; those of the baselines under ``run_id:name``."""
     lake = workspace.lake
     lake.replace(schemas.TARGET_WEIGHTS, weights, {"run_id": run_id})
     lake.replace(schemas.FILLS, _named(results[STRATEGY].fills, run_id), {"run_id": run_id})
@@ -149,9 +150,9 @@ def of_file(
         done = summed_up(results, sessions, settings)
         station.rows = results[STRATEGY].fills.num_rows
         station.note = "fills"
-    _write_out(done, out)
+    write_out(done, out)
     if out is not None:
-        made = {**_plain(done), **manifest.origin(settings), "weights": str(weights), "bars": str(bars or "lake")}
+        made = {**plain(done), **manifest.origin(settings), "weights": str(weights), "bars": str(bars or "lake")}
         write_json(out.with_name(out.name + ".manifest.json"), made)
     return done
 
@@ -250,12 +251,14 @@ def _named(rows: pa.Table, run_id: str) -> pa.Table:
     return rows.set_column(at, rows.schema.field(at), pa.repeat(pa.scalar(run_id), rows.num_rows))
 
 
-def _plain(done: Backtested) -> dict[str, Any]:
+def plain(done: Backtested) -> dict[str, Any]:
+    """As plain data for JSON."""
     told = done.to_dict()
     return {**told, "out": None if done.out is None else str(done.out)}
 
 
-def _write_out(done: Backtested, out: Path | None) -> None:
+def write_out(done: Backtested, out: Path | None) -> None:
+    """Write the strategy's equity to a file, where one is named."""
     if out is not None:
         tables.write(done.equity[STRATEGY].select(["date", "equity"]), out)
         done.out = out

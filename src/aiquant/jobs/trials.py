@@ -68,7 +68,7 @@ def tunings(lake: Lake, settings: Settings) -> list[Tried]:
     told = lake.read(schemas.TRIALS, missing_ok=True)
     own = told.filter(pc.equal(told["configuration"], configuration(settings)))
     found = []
-    for study in sorted(set(own["study"].to_pylist()) - {trials.RUNS, trials.BACKTESTS}):
+    for study in sorted(set(own["study"].to_pylist()) - {trials.RUNS, trials.BACKTESTS, trials.STRATEGIES}):
         of_study = told.filter(pc.equal(told["study"], study))
         found.append(trials.gather(of_study, lake.read(schemas.TRIAL_RETURNS, where={"study": study}, missing_ok=True)))
     return found

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from aiquant.schemas import TRIAL_RETURNS, TRIALS, conform
 
-RUNS, BACKTESTS = "runs", "backtests"
-"""The studies of trainings, and of books that were tried for one; other studies are tunings, by their names."""
+RUNS, BACKTESTS, STRATEGIES = "runs", "backtests", "strategies"
+"""The studies of trainings, of books that were tried for one, and of strategies that need none; other studies are
+tunings and sweeps, by their names."""
 
 State = Literal["complete", "pruned", "failed"]
 Dates = NDArray[np.datetime64]

@@ -50,6 +50,7 @@ from aiquant.settings.research import (
     XGBoostSettings,
 )
 from aiquant.settings.spark import SparkSettings
+from aiquant.settings.strategy import StrategySettings, SweepSettings
 from aiquant.settings.stream import StreamSettings
 from aiquant.settings.trade import AlpacaSettings, TradeSettings
 from aiquant.settings.trading import BacktestSettings, PortfolioSettings
@@ -83,7 +84,9 @@ __all__ = [
     "Settings",
     "SimulatorSettings",
     "SparkSettings",
+    "StrategySettings",
     "StreamSettings",
+    "SweepSettings",
     "TUNED_NAME",
     "TrackingSettings",
     "TradeSettings",
@@ -119,6 +122,8 @@ _NEVER_COUNTS = (
     "importance",
     "trade",
     "alpaca",
+    "strategy",
+    "sweep",
 )
 
 
@@ -148,6 +153,8 @@ class Settings(BaseSettings):
     importance: ImportanceSettings = ImportanceSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     backtest: BacktestSettings = BacktestSettings()
+    strategy: StrategySettings = StrategySettings()
+    sweep: SweepSettings = SweepSettings()
     judgement: JudgementSettings = JudgementSettings()
     cpcv: CombinatorialSettings = CombinatorialSettings()
     gate: GateSettings = GateSettings()
