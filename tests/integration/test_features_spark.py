@@ -13,7 +13,7 @@ import pytest
 
 from aiquant.errors import MissingError
 from aiquant.features import spark
-from aiquant.jobs import features, workspace
+from aiquant.jobs import features, live, workspace
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Pipeline, read
 from aiquant.jobs.workspace import Workspace
@@ -79,3 +79,17 @@ def test_both_engines_give_the_same_table(session: Any, corrected: pl.DataFrame,
     assert pl.DataFrame(features.by_spark(home)).equals(found)
     again = features.build(home, Journal())  # the local engine goes on where Spark ended
     assert (again.whole, again.new, again.recomputed) == (None, 0, 0)
+    if name != "compared":
+        follow_on(home, corrected, name)
+
+
+def follow_on(home: Workspace, bars: pl.DataFrame, name: str) -> None:
+    """Behind a table that Spark has written a stream stores what differs, and nothing else."""
+    features.build(home, Journal(), full=True, engine="spark")
+    live.live(home, Journal(), [home.settings.features.set], drain=True, kafka=False)
+    row = bars.filter(symbol="S002", date=date(2019, 6, 27)).with_columns(pl.col("close", "high") * 1.01)
+    home.lake.write(BARS, row.to_arrow().cast(BARS.schema))
+    done = live.live(home, Journal(), [home.settings.features.set], drain=True, kafka=False)
+    assert (done.rows, done.revised, done.recomputed) == (2, 2, 10)
+    again = pl.DataFrame(home.lake.read(f"features_{name}", history=True))
+    assert set(again.filter(pl.col("known_from") != pl.col("event_time"))["symbol"]) == {"S002"}

@@ -142,6 +142,7 @@ def live(
     done = job.live(options.workspace(workspace, told), console.journal, names or (), until_told(), drain, kafka)
     console.answer(
         done,
-        f"{done.bars:,} bars: {done.rows:,} rows of features stored, {done.recomputed:,} of them computed again; "
-        f"{done.letters:,} bars set aside, {done.unsent:,} symbols not in the online store yet.",
+        f"{done.bars:,} bars: {done.rows:,} rows of features stored; {done.recomputed:,} were computed again, "
+        f"{done.revised:,} of them differ and are new versions; {done.letters:,} bars set aside, "
+        f"{done.unsent:,} symbols not in the online store yet.",
     )

@@ -22,11 +22,11 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiquant.errors import UsageError
 from aiquant.features import planning, rolling
@@ -35,6 +35,9 @@ from aiquant.features.operators import Operator, nearest
 from aiquant.features.own import from_file, installed
 from aiquant.features.parsing import named_parts, parse
 from aiquant.schemas import FEATURES
+
+if TYPE_CHECKING:
+    from aiquant.settings import Settings
 
 _SETS = ("alpha101", "alpha158", "calendar", "core", "market", "news", "social")
 _KEYS = ("description", "partial_windows", "operators", "parts", "features")
@@ -93,6 +96,8 @@ class FeatureSet:
         window holds values.
     parts
         Formulas that the features refer to by ``@name``.
+    variant
+        What, beside the definitions, makes its values others: an interval that is not a day, Qlib's edge cases.
     """
 
     name: str
@@ -100,6 +105,7 @@ class FeatureSet:
     description: str = ""
     partial_windows: bool = False
     parts: Mapping[str, str] = field(default_factory=dict, compare=False)
+    variant: str = ""
 
     @property
     def lookback(self) -> int:
@@ -122,8 +128,9 @@ class FeatureSet:
 
     @cached_property
     def version(self) -> str:
-        """Digest (16 hex digits) of graph, policy and kernels: equal versions give equal values on equal bars."""
+        """Digest (16 hex digits) of graph, policy, variant and kernels: equal versions, equal values on equal bars."""
         content = [f"kernels {rolling.KERNEL_VERSION}", f"partial {self.partial_windows}"]
+        content += [f"variant {self.variant}"] if self.variant else []
         content += [f"{f.name} {f.expression.digest}" for f in self.features]
         return hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
 
@@ -149,6 +156,13 @@ def get(name: str) -> FeatureSet:
             nearest(name, list(_SETS), "sets") + ", or give the path of a TOML file",
         )
     return _built_in(name)
+
+
+def of(settings: Settings, name: str | None = None) -> FeatureSet:
+    """A set, by default the one that the settings name, as they have it computed: its version tells the variant."""
+    told = ["qlib_compat"] if settings.features.qlib_compat else []
+    told += [settings.data.interval] if settings.data.interval != "1d" else []
+    return replace(get(name or settings.features.set), variant=" ".join(told))
 
 
 @lru_cache(maxsize=None)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiquant.features.catalogue import FeatureSet
     from aiquant.features.feast_registry import Applied
     from aiquant.features.online import OnlineStore
+    from aiquant.lake import Lake
 
 ROW = ["symbol", "event_time", "known_from"]
 """What names a version of a row of features."""
@@ -42,6 +43,9 @@ class Materialized:
         The newest ``event_time`` (UTC) of them; None where there was no row.
     pruned
         Other versions of the set whose values were removed.
+    strays
+        Symbols whose value in the store is of a later version than any that the table has, and so stayed: a build of
+        the whole table leaves out what a stream had computed again.
     """
 
     set: str
@@ -51,6 +55,7 @@ class Materialized:
     rows: int
     newest: datetime | None
     pruned: tuple[str, ...] = ()
+    strays: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,14 @@ def apply(workspace: Workspace, names: Sequence[str] = ()) -> Applied:
     settings = workspace.settings
     chosen = names or dict.fromkeys([*catalogue.names(), settings.features.set])
     store = feast_registry.open_registry(workspace.root, settings.online, _overrides(workspace))
-    return _apply(workspace, store, [catalogue.get(name) for name in chosen])
+    return _apply(workspace, store, [catalogue.of(settings, name) for name in chosen])
 
 
 def open_feast(workspace: Workspace, names: Sequence[str] = ()) -> Any:
     """Feast's ``FeatureStore`` of a workspace, its registry brought up to the catalogue where that is needed."""
     from aiquant.features import catalogue, feast_registry
 
-    sets = [catalogue.get(name) for name in names or catalogue.names()]
+    sets = [catalogue.of(workspace.settings, name) for name in names or catalogue.names()]
     store = feast_registry.open_registry(workspace.root, workspace.settings.online, _overrides(workspace))
     if not feast_registry.is_current(store, sets):
         _apply(workspace, store, sets)
@@ -132,7 +137,7 @@ def materialize(
     Raises
     ------
     MissingError
-        When the set was not built yet.
+        When the set was not built yet, or its table has no row.
     DataError
         When it was built from another definition, or by other settings.
     """
@@ -141,14 +146,25 @@ def materialize(
     feature_set = demand_features(workspace, name)
     view, store = online.View.of(feature_set), _store(workspace)
     with journal.station("materialize") as station:
-        rows = _newest(workspace, feature_set, start, end)
+        rows = newest_rows(workspace.lake, feature_set, start, end)
+        if not rows.num_rows and start is None and end is None:
+            told = f"build it with: aiquant features build --set {name or feature_set.name}"
+            raise MissingError(f"table {schemas.features_table(feature_set.name).name} has no row", told)
         if anew:
             store.drop(view)
         written = store.write(view, rows)
         outdated = [version for version in store.versions(view.name) if prune and version != view.version]
         for version in outdated:
             store.drop(online.View(view.name, version, ()))
+        stored = store.read(view, rows["symbol"].to_pylist(), ()).select(ROW)
         store.close()
+        lost = 0 if start or end else len(strays(workspace, feature_set, pl.DataFrame(stored)))
+        if lost:
+            journal.note(
+                f"{lost:,} symbols keep values that the table does not have, of versions that a stream had computed "
+                f"again before it was built whole; put the table's in their place with: aiquant features materialize "
+                f"--set {name or feature_set.name} --anew"
+            )
         station.rows = written.rows
         station.note = f"of {rows.num_rows:,} symbols of set {feature_set.name}"
     return Materialized(
@@ -159,14 +175,30 @@ def materialize(
         rows=written.rows,
         newest=written.newest,
         pruned=tuple(outdated),
+        strays=lost,
     )
 
 
-def _newest(workspace: Workspace, feature_set: FeatureSet, start: datetime | None, end: datetime | None) -> pa.Table:
+def strays(workspace: Workspace, feature_set: FeatureSet, stored: pl.DataFrame) -> pl.DataFrame:
+    """Of rows that an online store holds, symbol and times of those that the table of the set does not have.
+
+    A stream writes the table first: read the store before this is asked.
+    """
+    table = schemas.features_table(feature_set.name)
+    rows = stored.select(ROW).drop_nulls()
+    if rows.is_empty() or workspace.lake.version(table) is None:
+        return rows.clear()
+    there = workspace.lake.scan(table, ROW, ordered=False, history=True)
+    return rows.lazy().join(there, on=ROW, how="anti").collect(engine="streaming")
+
+
+def newest_rows(
+    lake: Lake, feature_set: FeatureSet, start: datetime | None = None, end: datetime | None = None
+) -> pa.Table:
     """The newest row of each symbol: its time is found first, so that the wide columns are read of few rows."""
     table = schemas.features_table(feature_set.name)
     where = None if start is None else pl.col("event_time") >= start
-    scan = workspace.lake.scan(table, where=where, as_of=end, ordered=False, history=True)
+    scan = lake.scan(table, where=where, as_of=end, ordered=False, history=True)
     times = scan.select(ROW).collect(engine="streaming").sort(ROW)
     newest = times.unique("symbol", keep="last")
     first = pl.lit(newest["event_time"].min(), newest.schema["event_time"])
@@ -214,10 +246,10 @@ def get(
 
 
 def chosen(workspace: Workspace, name: str | None) -> FeatureSet:
-    """A feature set by its name, by default that of the settings."""
+    """A feature set by its name, by default that of the settings, as they have it computed."""
     from aiquant.features import catalogue
 
-    return catalogue.get(name or workspace.settings.features.set)
+    return catalogue.of(workspace.settings, name)
 
 
 def _store(workspace: Workspace) -> OnlineStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -78,6 +79,10 @@ class Feed:
         self.taken: int | None = None
         """Delta version of the bars up to which all were taken."""
         self.recomputed = 0
+        self.resumed = False
+        """Whether :meth:`restore` went on from the checkpoint."""
+        self.beside: dict[str, int | None] = {}
+        """What the checkpoint tells of the tables beside the bars: their versions."""
         self._compat = qlib_compat
         self._history = history
         self._settings = settings
@@ -111,7 +116,8 @@ class Feed:
             try:
                 self._live = LiveSet.load(content, self.feature_set, axis.sessions, axis.interval, self._compat)
                 self.use_actions(actions)
-                taken = self._live.note["taken"]
+                taken, self.beside = self._live.note["taken"], self._live.note.get("beside", {})
+                self.resumed = True
             except DataError as error:
                 problem = f"{self._checkpoint}: {error.problem}"
         if content is None or problem:
@@ -121,9 +127,9 @@ class Feed:
             self._hold(bars)
         return problem
 
-    def save(self) -> None:
+    def save(self, beside: Mapping[str, int | None]) -> None:
         """Write the checkpoint: the old file or the new one is there, never half of it."""
-        write_bytes(self._checkpoint, self._live.save({"taken": self.taken}))
+        write_bytes(self._checkpoint, self._live.save({"taken": self.taken, "beside": dict(beside)}))
 
     def take(self, rows: pa.Table, version: int | None) -> pa.Table:
         """Rows that came into the table of bars, up to ``version``.
@@ -147,8 +153,12 @@ class Feed:
         self._actions = actions
         day = self._live.use_actions(actions)
         if day is not None:
-            first = self._history.first_of(day)
-            for symbol in self._live.symbols:
+            self.amend(self._history.first_of(day))
+
+    def amend(self, first: int, symbols: Iterable[str] | None = None) -> None:
+        """Have computed again, with the next step, what was made of a slot and later ones; default: all symbols'."""
+        if first <= self._live.slot:
+            for symbol in self._live.symbols if symbols is None else symbols:
                 self._touch(symbol, first, self._live.slot)
 
     def step(self, settled: bool, final: bool = False) -> pa.Table:

@@ -1,8 +1,9 @@
 """``check parity``: batch, bar by bar, the stream's table and the online store must say the same float32 values.
 
 The rows of some days are computed by the engine of research once more and compared with every other way in which the
-same features are made or kept. What a way does not have at all (no table, no value online) is not compared, and said.
-An online store that has the set has to keep up with the bars: one that lags differs.
+same features are made or kept. What a way does not have at all (no table, no value online) is not compared, and said;
+where nothing that is kept was compared, the check does not pass. An online store that has the set has to keep up with
+the bars, and holds no version of a row that the set's table does not have.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow as pa
 from aiquant import schemas
 from aiquant.errors import MissingError
 from aiquant.features import engine
-from aiquant.jobs import vintages
+from aiquant.jobs import feature_store, vintages
 from aiquant.jobs.comparing import KEY, compare
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.live_history import SLOT, History, as_bars, axis
@@ -28,6 +29,9 @@ from aiquant.jobs.vintages import Reach
 from aiquant.jobs.workspace import Workspace
 
 BATCH = "batch"
+LAKE, ONLINE = "lake", "online"
+"""The ways that are kept: what was served, and what it is served from."""
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Way:
         That were compared; None where the way has nothing of these days.
     differing
         Values that are not the same; a row that one side alone has counts once. On the newest days a symbol whose
-        row online is older than batch's newest, or is not there, counts once.
+        row online is older than batch's newest, or is not there, counts once; so does a row online that the table of
+        the set does not have.
     first
         The first difference, or why there is nothing to compare.
     """
@@ -53,6 +58,11 @@ class Way:
     values: int
     differing: int
     first: str | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether the way had anything to compare."""
+        return self.rows is not None
 
 
 @dataclass
@@ -65,20 +75,50 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing differed."""
-        return not any(way.differing for way in self.ways)
+        """Whether something that is kept was compared, and nothing differed."""
+        return self.kept and not any(way.differing for way in self.ways)
+
+    @property
+    def kept(self) -> bool:
+        """Whether a table in the lake or an online store was compared."""
+        return any(way.compared for way in self.ways if way.way in (LAKE, ONLINE))
 
     def sentence(self) -> str:
         """The verdict in one sentence."""
         values = sum(way.values for way in self.ways)
-        if self.passed:
-            return f"Parity: {values:,} values of {self.first} to {self.last} are the same in every way."
-        bad = [f"{way.set} {way.way}" for way in self.ways if way.differing]
-        return f"No parity: {sum(w.differing for w in self.ways):,} of {values:,} values differ ({', '.join(bad)})."
+        if bad := [f"{way.set} {way.way}" for way in self.ways if way.differing]:
+            told = f"No parity: {sum(w.differing for w in self.ways):,} of {values:,} values differ ({', '.join(bad)})."
+        elif not self.kept:
+            told = f"Nothing that is kept was compared; {self._same(values)}."
+        else:
+            told = f"Parity: {self._same(values)}."
+        return told + self._left()
+
+    def _same(self, values: int) -> str:
+        ways = dict.fromkeys(way.way for way in self.ways if way.compared)
+        return f"{values:,} values of {self.first} to {self.last} are the same in {' = '.join([BATCH, *ways])}"
+
+    def _left(self) -> str:
+        """What was not compared, and why."""
+        reasons: dict[str, list[str]] = {}
+        for way in self.ways:
+            if not way.compared:
+                reasons.setdefault(f"{way.way}: {way.first}", []).append(way.set)
+        told = []
+        for reason, sets in reasons.items():
+            more = f" and {len(sets) - _NAMED} more" if len(sets) > _NAMED else ""
+            told.append(f"{', '.join(sets[:_NAMED])}{more} {reason}")
+        return f" Not compared: {'; '.join(told)}." if told else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        told = {"passed": self.passed, "sentence": self.sentence(), "first": str(self.first), "last": str(self.last)}
+        told = {
+            "passed": self.passed,
+            "kept_compared": self.kept,
+            "sentence": self.sentence(),
+            "first": str(self.first),
+            "last": str(self.last),
+        }
         return {**told, "ways": [asdict(way) for way in self.ways]}
 
 
@@ -128,7 +168,8 @@ def check(
             one = _Days(workspace, history, name, parity.first, parity.last, newest)
             parity.ways.extend(one.ways(spark))
         station.rows = sum(way.values for way in parity.ways)
-        station.note = "passed" if parity.passed else "DIFFERS"
+        differs = any(way.differing for way in parity.ways)
+        station.note = "passed" if parity.passed else "DIFFERS" if differs else "NOT COMPARED"
     return parity
 
 
@@ -141,7 +182,7 @@ class _Days:
         told = workspace.settings.features.model_copy(update={"set": name})
         self.pipeline = Pipeline(workspace.settings.model_copy(update={"features": told}))
         chosen = self.pipeline.feature_set
-        self.workspace, self.history, self.chosen = workspace, history, chosen
+        self.workspace, self.history, self.chosen, self.name = workspace, history, chosen, name
         self.first, self.last, self.newest = first, last, newest
         self.names = [feature.name for feature in chosen.features]
         self.compat = workspace.settings.features.qlib_compat
@@ -196,14 +237,14 @@ class _Days:
         """The newest version of each row of the table, with the bars that were known when it was computed."""
         table, lake = schemas.features_table(self.chosen.name), self.workspace.lake
         if lake.version(table) is None:
-            return Way(self.chosen.name, "lake", None, 0, 0, "there is no such table")
+            return Way(self.chosen.name, LAKE, None, 0, 0, "there is no such table")
         rows = lake.read(table, where=pl.col("date").is_between(self.first, self.last))
         got = pl.DataFrame(pl.from_arrow(rows))
         if got.is_empty():
-            return Way(self.chosen.name, "lake", None, 0, 0, "the table has no row of these days")
+            return Way(self.chosen.name, LAKE, None, 0, 0, "the table has no row of these days")
         if missing := [name for name in self.names if name not in got.columns]:
-            return Way(self.chosen.name, "lake", got.height, 0, 1, f"the table has no {', '.join(missing)}")
-        return self._beside("lake", self._expected(got), got)
+            return Way(self.chosen.name, LAKE, got.height, 0, 1, f"the table has no {', '.join(missing)}")
+        return self._beside(LAKE, self._expected(got), got)
 
     def _expected(self, got: pl.DataFrame) -> pl.DataFrame:
         """What batch says of all rows, with the bars that were known when the rows ``got`` were computed."""
@@ -239,7 +280,7 @@ class _Days:
         try:
             stored = pl.DataFrame(pl.from_arrow(store.read(view, symbols))).filter(pl.col("event_time").is_not_null())
             if stored.is_empty() and not store.symbols(view):
-                return Way(self.chosen.name, "online", None, 0, 0, "the store has nothing of the set")
+                return Way(self.chosen.name, ONLINE, None, 0, 0, "the store has nothing of the set")
         finally:
             store.close()
         got = stored.join(self.whole.select(KEY), on=KEY, how="semi")
@@ -247,15 +288,21 @@ class _Days:
         if not self.newest:  # what the store held on days of before is known of rows alone that it still has
             newest = newest.join(got.select("symbol"), on="symbol", how="semi")
         if newest.is_empty():
-            return Way(self.chosen.name, "online", None, 0, 0, "the store has no row of these days")
+            return Way(self.chosen.name, ONLINE, None, 0, 0, "the store has no row of these days")
         beside = newest.join(stored.select("symbol", stored="event_time"), on="symbol", how="left")
         # A store that went on after the bars were read is no fault of its, as long as something can be compared.
         due = beside.filter(pl.col("stored").is_null() | (pl.col("stored") <= pl.col("event_time")))
         if due.is_empty():
             told = "the store holds nothing but later rows than the bars of the lake"
-            return Way(self.chosen.name, "online", 0, 0, newest.height, told)
-        way = self._beside("online", due.drop("stored"), got.join(due.select(KEY), on=KEY, how="semi"))
-        return replace(way, first=_behind(due) or way.first)
+            return Way(self.chosen.name, ONLINE, 0, 0, newest.height, told)
+        way = self._beside(ONLINE, due.drop("stored"), got.join(due.select(KEY), on=KEY, how="semi"))
+        strays = feature_store.strays(self.workspace, self.chosen, got)
+        if strays.is_empty():
+            return replace(way, first=_behind(due) or way.first)
+        symbol, moment, known = strays.sort("symbol").row(0)
+        told = f"{strays.height} row(s) online are not in the table: {symbol} at {moment:%Y-%m-%d %H:%M}, known from "
+        told += f"{known:%Y-%m-%d %H:%M}; fill the store anew: aiquant features materialize --set {self.name} --anew"
+        return replace(way, differing=way.differing + strays.height, first=_behind(due) or way.first or told)
 
     def _spark(self) -> Way:
         """The rows that Spark's tasks compute."""

@@ -195,7 +195,7 @@ class Pipeline:
         """The features that the settings name."""
         from aiquant.features import catalogue
 
-        return catalogue.get(self.settings.features.set)
+        return catalogue.of(self.settings)
 
     def check(self) -> None:
         """Raise at once when the settings name what does not exist: a feature set, a forecaster, a label's formula.

@@ -8,6 +8,7 @@ version number of the transaction alone would not (a handle opened afterwards ma
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -169,6 +170,20 @@ def create(place: str, table: Table, schema: pa.Schema) -> DeltaTable:
         if open_table(place, table.name) is None:
             raise
     return _handle(place, table.name)
+
+
+def prepare(place: str) -> None:
+    """Mark a folder as that of a table whose first commit is under way: cut short, it is taken for no one else's."""
+    if not places.is_remote(place):
+        os.makedirs(os.path.join(place, "_delta_log"), exist_ok=True)
+
+
+def abandon(place: str) -> None:
+    """Take back :func:`prepare`, where nothing came of it."""
+    if not places.is_remote(place):
+        with suppress(OSError):  # another process has begun something there
+            os.rmdir(os.path.join(place, "_delta_log"))
+            os.rmdir(place)
 
 
 def configuration(table: Table) -> dict[str, str]:

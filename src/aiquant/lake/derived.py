@@ -17,7 +17,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from aiquant.errors import DataError
-from aiquant.lake import delta, faults, panics, rivals
+from aiquant.lake import delta, faults, panics, places, rivals
 from aiquant.lake.store import Lake
 from aiquant.schemas import Table
 
@@ -25,6 +25,7 @@ Put = Literal["whole", "part", "more"]
 """What the rows of a write are: the whole table, all rows that a condition describes, or rows to be added."""
 
 _MADE = "aiquant-made:"
+_NO_TABLE = -1
 _AHEAD = 2
 """Tables that may wait for the writer: memory for these is all that a write needs, however many rows there are."""
 
@@ -97,8 +98,9 @@ class Derived:
         schema
             Of the rows.
         decide
-            Told the version that the commit will follow, says what is to be done; called again for each try. What it
-            compares with that version still holds when the commit succeeds. None: nothing is to be done.
+            Told the version that the commit will follow (−1: there is no table), says what is to be done; called again
+            for each try. What it compares with that version still holds when the commit succeeds. None: nothing is to
+            be done.
 
         Returns
         -------
@@ -116,26 +118,53 @@ class Derived:
 
         def attempt() -> int | None:
             with faults.told(self.table.name, self._place), panics.hushed_when_tight(self._place, 0):
-                handle = self._open() or delta.create(self._place, self.table, schema)
-                if (change := decide(handle.version())) is None:
+                handle = self._open()
+                if (change := decide(_NO_TABLE if handle is None else handle.version())) is None:
                     return None
                 pipe = _Pipe(schema)
                 with ThreadPoolExecutor(1, "delta-writer") as pool:
-                    done = pool.submit(_commit, handle, pipe, told, change)
+                    if handle is None:
+                        done = pool.submit(self._begin, pipe, told)
+                    else:
+                        done = pool.submit(_commit, handle, pipe, told, change)
                     pipe.feed(change.rows(), done)
-                return int(handle.version())
+                return self._demand().version()
 
         return rivals.retried(self._lake.commit_retries, self.table.name, self._place, attempt)
 
     def remark(self, made_from: Mapping[str, int]) -> int:
         """Say that the rows as they are were made from these; the Delta version afterwards."""
-        handle = self._open()
-        if handle is None:
-            raise DataError(f"there is no table {self.table.name} at {self._place}")
-        schema = pa.schema(handle.schema().to_arrow())
+        schema = pa.schema(self._demand().schema().to_arrow())
         version = self.settle(schema, lambda _: UNCHANGED, made_from)
         assert version is not None
         return version
+
+    def _begin(self, pipe: _Pipe, told: Mapping[str, int]) -> None:
+        """The table and its first rows in one commit: rows that are refused leave no empty table behind."""
+        transactions = [Transaction(name, version) for name, version in {**told, delta.WRITER: 0}.items()]
+        delta.prepare(self._place)
+        try:
+            write_deltalake(
+                self._place,
+                pipe.reader(),
+                mode="overwrite",
+                schema_mode="overwrite",
+                name=self.table.name,
+                partition_by=list(self.table.partition) or None,
+                configuration=delta.configuration(self.table),
+                storage_options=places.options_of(self._place),
+                writer_properties=delta.writer_properties(pipe.schema),
+                commit_properties=CommitProperties(delta.signature(), app_transactions=transactions),
+            )
+        except BaseException:
+            delta.abandon(self._place)
+            raise
+
+    def _demand(self) -> DeltaTable:
+        handle = self._open()
+        if handle is None:
+            raise DataError(f"there is no table {self.table.name} at {self._place}")
+        return handle
 
     def _open(self, version: int | None = None) -> DeltaTable | None:
         with faults.told(self.table.name, self._place):

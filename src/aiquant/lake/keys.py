@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,6 +26,8 @@ CAPACITY = 4_000_000
 _GAP = 60_000_000
 """Microseconds between neighbouring rows of a batch at which its time span is cut into two."""
 _SPANS = 8
+_CUT_OFF = timedelta(milliseconds=1)
+"""The log's greatest times are whole milliseconds where Spark has written them: what is below was cut off."""
 _TIMES = ("min.event_time", "max.event_time")
 
 
@@ -87,7 +90,8 @@ class KeyIndex:
             meets = meets & pl.col(f"partition.{name}").is_in(batch[name].unique().implode())
         least, most = _TIMES
         if "event_time" in batch.columns and self._times_are_fixed() and least in files.columns:
-            spans = [(pl.col(least) <= last) & (pl.col(most) >= first) for first, last in _spans(batch["event_time"])]
+            until = pl.col(most) + _CUT_OFF
+            spans = [(pl.col(least) <= last) & (until >= first) for first, last in _spans(batch["event_time"])]
             meets = meets & (pl.col(least).is_null() | pl.col(most).is_null() | pl.any_horizontal(spans))
         return files.filter(meets).select("path", pl.col(r"^partition\..*$")).to_dicts()
 
@@ -101,7 +105,8 @@ class KeyIndex:
         rows = pl.scan_parquet(uri, hive_partitioning=False, storage_options=handle._storage_options).select(inside)
         types = reading.nothing(self._table).schema
         told = [pl.lit(file[f"partition.{n}"], types[n]).alias(n) for n in self._key if n in self._table.partition]
-        return rows.with_columns(told).select(self._key).collect().hash_rows()
+        # Another engine's file may hold the same moment in other units, which would hash to something else.
+        return rows.with_columns(told).select(pl.col(n).cast(types[n]) for n in self._key).collect().hash_rows()
 
     def _keep(self, path: str, digests: pl.Series) -> None:
         self._digests[path] = digests

@@ -61,12 +61,15 @@ class Appended:
         Rows that were stored already, or stood in the batch twice.
     letters
         Dead letters that were stored, those for rows that contradict a stored one included.
+    stored
+        The rows that were stored.
     """
 
     version: int
     inserted: int
     duplicates: int
     letters: int
+    stored: pa.Table
 
 
 class Ledger:
@@ -149,7 +152,7 @@ class Ledger:
             except CommitFailedError:
                 continue
             dropped = batch.num_rows - fresh.num_rows - len(disputed)
-            return Appended(self._handle.version(), fresh.num_rows, dropped, stored_letters)
+            return Appended(self._handle.version(), fresh.num_rows, dropped, stored_letters, fresh)
         raise Unreachable(
             f"table {self.table.name} at {self._place}: other processes wrote it during each of "
             f"{self._lake.commit_retries + 1} tries",

@@ -70,10 +70,10 @@ def join(root: str, name: str) -> str:
 
 
 def folders(root: Place) -> list[str]:
-    """Names of the folders in ``root`` that hold a Delta log, sorted; none where ``root`` is not there."""
+    """Names of the folders in ``root`` whose Delta log holds something, sorted; none where ``root`` is not there."""
     if not is_remote(root):
         found = Path(root).iterdir() if os.path.isdir(root) else []
-        return sorted(folder.name for folder in found if (folder / LOG).is_dir())
+        return sorted(folder.name for folder in found if (folder / LOG).is_dir() and any((folder / LOG).iterdir()))
     from deltalake import DeltaTable
 
     names = {path.split("/")[0] for path in _top(root)}

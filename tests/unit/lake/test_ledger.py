@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from aiquant import deadletters, schemas
@@ -250,3 +251,18 @@ def test_dates_that_changed(lake: Lake) -> None:
     assert touched_dates(lake, "ticks", version) == (set(), version)
     lake.write("ticks", ticks([2], date=date(2024, 3, 5)))
     assert touched_dates(lake, "ticks", version)[0] == {date(2024, 3, 5)}
+
+
+def test_rows_in_files_of_another_engine_count_as_stored(lake: Lake, make_bars: Callable[..., pa.Table]) -> None:
+    """Spark may write the moments of a file in units of its own (INT96)."""
+    bars = make_bars(2, date(2024, 3, 4), date(2024, 3, 8))
+    lake.write("bars", bars)
+    index, handle = KeyIndex(schemas.BARS), Ledger(lake, "bars")._handle
+    for told in pa.table(handle.get_add_actions(flatten=True)).to_pylist():
+        file = Path(lake.place("bars")) / told["path"]
+        before = index._read(handle, str(file), told)
+        pq.write_table(
+            pq.read_table(file, partitioning=None), file, use_deprecated_int96_timestamps=True, store_schema=False
+        )
+        assert pl.scan_parquet(file).collect_schema()["event_time"].time_unit == "ns"  # type: ignore[attr-defined]
+        assert index._read(handle, str(file), told).equals(before)
