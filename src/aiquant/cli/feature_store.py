@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 _WIDEST = 6
 """Symbols whose values a person is shown side by side."""
 
-OneSetOption = Annotated[str | None, typer.Option("--set", help="Feature set; default: the setting features.set.")]
+OneSetOption = Annotated[
+    str | None, typer.Option("--set", metavar="SET", help="Feature set; default: the setting features.set.")
+]
 
 
 @app.command("apply", epilog="Example: aiquant features apply")
 def apply(
     names: Annotated[
-        list[str] | None, typer.Option("--set", help="A feature set (repeatable); default: all of the catalogue.")
+        list[str] | None,
+        typer.Option("--set", metavar="SET", help="A feature set (repeatable); default: all of the catalogue."),
     ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -48,11 +50,16 @@ def apply(
 def materialize(
     name: OneSetOption = None,
     start: Annotated[
-        datetime | None, typer.Option("--from", formats=_MOMENTS, help="Only rows from this time on (UTC).")
+        str | None,
+        typer.Option(
+            "--from", metavar=options.MOMENT, help="Only rows from this time on (UTC, or with a zone: …T14:30Z)."
+        ),
     ] = None,
     end: Annotated[
-        datetime | None,
-        typer.Option("--to", formats=_MOMENTS, help="Only rows to this time, as known then (UTC; a date: its end)."),
+        str | None,
+        typer.Option(
+            "--to", metavar=options.MOMENT, help="Only rows to this time, as known then (UTC; a date: its end)."
+        ),
     ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Empty the online store of this set first.")] = False,
     prune: Annotated[
@@ -66,7 +73,15 @@ def materialize(
 
     console = Console(as_json)
     opened = options.workspace(workspace)
-    done = job.materialize(opened, console.journal, name, _utc(start), _end(end), anew, prune)
+    done = job.materialize(
+        opened,
+        console.journal,
+        name,
+        options.moment(start, "--from", begin=True),
+        options.moment(end, "--to"),
+        anew,
+        prune,
+    )
     newest = f", the newest of {done.newest:%Y-%m-%d %H:%M} UTC" if done.newest else ""
     console.answer(
         done,
@@ -80,9 +95,13 @@ def materialize(
     "get", epilog="Example: aiquant features get --symbols AAPL,MSFT --set core --features return_5,volatility_20"
 )
 def get(
-    symbols: Annotated[str | None, typer.Option(help="Joined by commas; default: all that are there.")] = None,
+    symbols: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Joined by commas; default: all that are there.")
+    ] = None,
     name: OneSetOption = None,
-    features: Annotated[str | None, typer.Option(help="Joined by commas; default: all of the set.")] = None,
+    features: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Joined by commas; default: all of the set.")
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -102,12 +121,18 @@ def get(
 )
 def frame(
     entities: Annotated[
-        Path, typer.Option(help="File with the columns symbol and event_time (with time zone), and any others.")
+        Path,
+        typer.Option(
+            metavar="FILE", help="File with the columns symbol and event_time (with time zone), and any others."
+        ),
     ],
-    names: Annotated[str, typer.Option("--set", help="Feature sets, joined by commas.")],
-    out: Annotated[Path, typer.Option(help="File of the result (.parquet, .csv, .arrow).")],
+    names: Annotated[str, typer.Option("--set", metavar="SET,SET", help="Feature sets, joined by commas.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File of the result (.parquet, .csv, .arrow).")],
     ttl: Annotated[
-        str | None, typer.Option(help="Oldest age of a value, as 5d or 36h, or none; default: the setting online.ttl.")
+        str | None,
+        typer.Option(
+            metavar="SPAN", help="Oldest age of a value, as 5d or 36h, or none; default: the setting online.ttl."
+        ),
     ] = None,
     full_names: Annotated[bool, typer.Option("--full-names", help="Call features SET__FEATURE.")] = False,
     times: Annotated[bool, typer.Option("--times", help="Add the times of the row that each value is from.")] = False,
@@ -152,9 +177,14 @@ def _shown(found: Online, rows: list[dict[str, Any]]) -> list[Any]:
         parts.append(table([f"set {found.set}", *(row["symbol"] for row in rows)], lines))
     else:
         parts.append(f"{len(features)} features each: see them with --json, or of up to {_WIDEST} symbols.")
-    stale = sum(row["state"] == "stale" for row in rows)
+    stale, missing = ([row["symbol"] for row in rows if row["state"] == state] for state in ("stale", "missing"))
     if stale:
-        parts.append(f"{stale} of {len(rows)} values are stale: older than {found.ttl} (online.ttl).")
+        parts.append(
+            f"{len(stale)} of {len(rows)} symbols are stale: their row is older than {found.ttl} (online.ttl)."
+        )
+    if missing:
+        shown = ", ".join(missing[:_WIDEST]) + (f" and {len(missing) - _WIDEST} more" if len(missing) > _WIDEST else "")
+        parts.append(f"{len(missing)} of {len(rows)} symbols are not in the store: {shown}.")
     return parts
 
 
@@ -170,14 +200,3 @@ def _age(age: timedelta | None) -> str | None:
         seconds %= size
     first = next((at for at, (count, _) in enumerate(parts) if count), len(parts) - 1)
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
-
-
-def _end(moment: datetime | None) -> datetime | None:
-    """A date alone means the end of that day."""
-    if moment is None or moment.time() != datetime.min.time():
-        return _utc(moment)
-    return _utc(moment + timedelta(days=1) - timedelta(microseconds=1))

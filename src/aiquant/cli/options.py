@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,37 @@ ParamOption = Annotated[
     typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the strategy (repeatable)."),
 ]
 RunArgument = Annotated[str | None, typer.Argument(metavar="RUN", help="Id of the run; default: the newest.")]
+
+
+MOMENT = "DATE|TIME"
+"""How help calls a moment: see :func:`moment`."""
+
+
+def moment(text: str | None, flag: str, *, begin: bool = False) -> datetime | None:
+    """A moment as it was written: ``2024-06-28``, ``2024-06-28T14:30``, ``2024-06-28T14:30:00Z`` or ``…+02:00``.
+
+    A time without a zone is UTC. A date alone means the end of that day, with ``begin`` its beginning; of the present
+    day no end is meant that has not come yet.
+
+    Raises
+    ------
+    UsageError
+        When it is no moment.
+    """
+    if text is None:
+        return None
+    try:
+        read = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(
+            f"{flag} {text}: not a date or a time",
+            "write 2024-06-28, 2024-06-28T14:30 (UTC), 2024-06-28T14:30Z or 2024-06-28T14:30+02:00",
+        ) from error
+    read = read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+    if begin or len(text.strip()) > len("2024-06-28"):
+        return read
+    now = datetime.now(UTC)
+    return now if read.date() == now.date() else read + timedelta(days=1) - timedelta(microseconds=1)
 
 
 def words(text: str) -> list[str]:

@@ -141,7 +141,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> FeatureSet:
-    """The feature set of that name, or of a TOML file (a name that ends in ``.toml``).
+    """The feature set of that name, or of a TOML file (its path; for ``mine`` also that of ``mine.toml``).
 
     Raises
     ------
@@ -151,6 +151,8 @@ def get(name: str) -> FeatureSet:
     if name.endswith(".toml"):
         return _from_file(Path(name))
     if name not in _SETS:
+        if (file := Path(f"{name}.toml")).is_file():
+            return _from_file(file)
         raise UsageError(
             f"no feature set is named {name!r}",
             nearest(name, list(_SETS), "sets") + ", or give the path of a TOML file",

@@ -310,18 +310,25 @@ def _slots(frame: pl.DataFrame, axis: Axis) -> NDArray[np.int64]:
     moment = frame["event_time"].dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
     slot = axis.place(frame["date"].to_numpy(), moment.astype("datetime64[us]"))
     calendar = axis.sessions.calendar
-    _refuse(frame, slot == NO_SESSION, f"on a day that is no session of {calendar}")
-    _refuse(frame, slot == OUTSIDE, f"outside of the trading hours of {calendar}")
+    _refuse(frame, slot == NO_SESSION, f"on a day that is no session of {calendar}", _CALENDAR)
+    _refuse(frame, slot == OUTSIDE, f"outside of the trading hours of {calendar}", _HOURS)
     return slot
 
 
-def _refuse(frame: pl.DataFrame, bad: NDArray[np.bool_], where: str) -> None:
+_CALENDAR = "set data.calendar to the exchange of these bars"
+_HOURS = (
+    f"{_CALENDAR}; if their times are the end of each bar and were read as its start, or there is trading before or "
+    "after hours among them, take them into a new workspace, with --column event_time=COLUMN and data.hours=regular"
+)
+
+
+def _refuse(frame: pl.DataFrame, bad: NDArray[np.bool_], where: str, remedy: str) -> None:
     if not bad.any():
         return
     row = frame.row(int(np.argmax(bad)), named=True)
     raise DataError(
         f"{int(bad.sum())} bar(s) lie {where}, the first is {row['symbol']} on {row['date']} at {row['event_time']}",
-        "set data.calendar to the exchange of these bars, or leave the rows out",
+        remedy,
     )
 
 

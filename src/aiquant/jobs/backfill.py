@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import UsageError
+from aiquant.jobs import hours
 from aiquant.jobs.ingest import Ingested
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace
@@ -79,6 +81,9 @@ def backfill(
                     if note not in done.notes:
                         done.notes.append(note)
                         journal.note(note)
+                if table == schemas.BARS.name:
+                    rows, outside = hours.regular(batch.rows, workspace.settings.data, source)
+                    batch = replace(batch, rows=rows, letters=pa.concat_tables([batch.letters, outside]))
                 for reason in batch.letters["reason"].to_pylist():
                     letters[reason] = letters.get(reason, 0) + 1
                 group.add(batch)

@@ -144,6 +144,29 @@ def touched(
     return pl.concat(found).group_by("symbol").agg(pl.col("since").min()).sort("symbol")
 
 
+def corrections(
+    lake: Lake, before: Mapping[str, int | None], now: Mapping[str, int | None], interval: str
+) -> str | None:
+    """A sentence on bars that were corrected between two states of the lake; None where none was, or no log tells it.
+
+    A row knows what was known at its own time, so a correction changes none from before it became known.
+    """
+    since, until = before.get(schemas.BARS.name), now.get(schemas.BARS.name)
+    if since is None or until is None:
+        return None
+    rows = additions.added(lake, schemas.BARS, since, until, ["interval", "event_time", "known_from"])
+    if rows is None:
+        return None
+    late = rows.filter((pl.col("interval") == interval) & (pl.col("known_from") > pl.col("event_time")))
+    count, first = late.select(pl.len(), pl.col("known_from").min()).collect(engine="streaming").row(0)
+    if not count:
+        return None
+    return (
+        f"{count:,} bar(s) were corrected, known from {first:%Y-%m-%d %H:%M} UTC on: that changes no row of an earlier "
+        "time"
+    )
+
+
 def named(name: str) -> Table:
     """The schema of a table by its name."""
     return next(table for table in schemas.TABLES if table.name == name)

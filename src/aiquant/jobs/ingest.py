@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from aiquant import calendars, schemas
 from aiquant.errors import DataError, UsageError
+from aiquant.jobs import hours
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace
 
@@ -100,6 +101,8 @@ def bars(
             journal.progress(f"ingest {source}")(sum(len(p) for p in parts), None)
         rows = pa.concat_tables(parts) if parts else schemas.BARS.schema.empty_table()
         findings = schemas.FINDINGS.schema.empty_table()
+        rows, outside = hours.regular(rows, data, source)
+        letters.append(outside)
         if data.screen and rows.num_rows:
             rows, screened, findings = _screen(workspace, rows, source, pa.concat_tables(letters))
             letters.append(screened)

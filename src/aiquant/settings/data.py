@@ -67,6 +67,10 @@ class DataSettings(Section):
     time_zone: str | None = Field(
         None, description="Zone of times that files give without one: exchange, UTC or an IANA name; default: refuse."
     )
+    hours: Literal["regular", "all"] = Field(
+        "regular",
+        description="Intraday bars that are taken in: those of trading hours, which features need, or all.",
+    )
     universe: str | None = Field(
         None, description="Name in the table universe; without it all symbols with bars count."
     )

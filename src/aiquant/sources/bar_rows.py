@@ -40,6 +40,9 @@ class Counts:
     no_session: int = 0
     timed: int = 0
     lifted: int = 0
+    edge: str = ""  # the column of intraday times that does not say which edge of a bar it is
+    at_open: int = 0
+    at_close: int = 0
     worst: str = ""  # the first bad row, for strict reading
     notes: list[str] = field(default_factory=list)
 
@@ -71,6 +74,8 @@ class BarFile:
         self._style: numbers.NumberStyle | None = None
         self._orders: dict[str, times.DayOrder] = {}
         self._role = next(name for name in names.TIMES if name in self._known.columns)
+        unnamed = self._role in ("time", "date") and self._role not in (columns or {})
+        self._edge = self._file.header[self._known.columns[self._role]] if unnamed else ""
         self.counts.notes.extend((*self._file.notes, *self._known.notes))
 
     def judged(self) -> Iterator[Judged]:
@@ -204,6 +209,10 @@ class BarFile:
         counts.timed += int(stamped["timed"].sum())
         counts.zoned += int((stamped["timed"] & ~naive.fill_null(False)).sum())
         counts.lifted += int(stamped["lifted"].sum())
+        if "at_open" in stamped.columns:
+            counts.edge = self._edge
+            counts.at_open += int(stamped["at_open"].sum())
+            counts.at_close += int(stamped["at_close"].sum())
         counts.no_session += int(reason.str.contains(stamps.NO_SESSION, literal=True).sum())
         self._refuse_other_interval(raw, stamped)
         text = when.cast(pl.String, strict=False) if not when.dtype.is_nested() else when.is_null().cast(pl.String)

@@ -230,6 +230,13 @@ def _refuse_hopeless(name: str, counts: list[Counts], data: DataSettings) -> Non
         )
     if not rows:
         raise DataError(f"{name} holds a header and no rows", "give a file with rows")
+    ends = next((c for c in counts if c.edge and c.at_close and not c.at_open), None)
+    if ends:
+        raise DataError(
+            f"{name}: its times ({ends.edge}) reach the close of a session and never its open, so they look like the "
+            "end of each bar; the column does not say so, and would be read as the start",
+            f"say which it is: --column event_time={ends.edge} (the end), or --column start={ends.edge}",
+        )
     naive = next((c for c in counts if c.naive), None)
     if naive and not sum(c.zoned for c in counts) and not sum(c.good for c in counts):
         raise DataError(
@@ -247,6 +254,11 @@ def _assumptions(place: str, counts: Counts, data: DataSettings) -> list[str]:
         )
     if counts.naive:
         notes.append(f"{place}: {counts.naive} rows have times without a time zone: set data.time_zone to read them")
+    if counts.edge and counts.good:
+        notes.append(
+            f"{place}: the times of {counts.edge} are read as the start of each bar, and {data.interval} is added; "
+            f"if they are its end, say --column event_time={counts.edge}"
+        )
     if counts.lifted:
         notes.append(f"{place}: {counts.lifted} times lay before the session's close and were moved to it")
     for interval, count in sorted(counts.left_out.items()):

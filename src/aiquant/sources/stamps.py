@@ -5,7 +5,8 @@ The rules, all of them on the safe side (a bar is never said to be known earlier
 - A daily bar with a date (or a time of midnight, as it was written or at the exchange) closes with that session.
 - A daily bar with a time closes at that time, but never before its session closes.
 - An intraday bar closes at its ``event_time``. A column that names the start (``start_utc``, Polygon's ``t``) or does
-  not say which edge it is (``timestamp``) is taken as the start, and one interval is added.
+  not say which edge it is (``timestamp``, ``date``) is taken as the start, and one interval is added. That is told; and
+  a file is refused whose times reach a session's close and never its open, as only ends do.
 - A time without a zone is read in ``data.time_zone``; where that is not set the row is bad.
 """
 
@@ -15,6 +16,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -24,6 +26,9 @@ from aiquant import calendars
 from aiquant.calendars import Sessions
 from aiquant.errors import SettingsError
 from aiquant.settings import DataSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NAIVE = "has no time zone"
 NO_SESSION = "is no session of"
@@ -102,7 +107,8 @@ class Stamper:
         -------
         ``date``, ``event_time`` (us, UTC), ``reason`` (text; null in a good row), ``timed`` (whether a clock was
         given), ``lifted`` (whether the time lay before the session's close and was moved to it), ``given`` (the time
-        before that).
+        before that); of intraday bars whose column does not say which edge it is also ``at_open`` and ``at_close``:
+        whether the time is that of a session's open or close.
         """
         instant = self._instants(told)
         if self.daily:
@@ -153,6 +159,9 @@ class Stamper:
             else instant.to_frame("i").select(pl.col("i") + length(self.data.interval))["i"]
         )
         frame = pl.DataFrame({"written": written, "event_time": event, "date": self._session_of(event)})
+        unnamed = pl.lit(role in ("time", "date"))
+        opens, closes = (pl.Series(at).dt.replace_time_zone("UTC").implode() for at in self._edges())
+        frame = frame.with_columns(instant.alias("at"))
         return frame.select(
             "date",
             "event_time",
@@ -161,7 +170,15 @@ class Stamper:
             unread=pl.col("written").is_null(),
             lifted=pl.lit(False),
             given=pl.col("event_time"),
+            at_open=(unnamed & pl.col("at").is_in(opens)).fill_null(False),
+            at_close=(unnamed & pl.col("at").is_in(closes)).fill_null(False),
         )
+
+    def _edges(self) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
+        """When sessions open, and when they close; neither, where trading never ends."""
+        if len(self.sessions) > 1 and (self.sessions.opens[1:] == self.sessions.closes[:-1]).all():
+            return self.sessions.opens[:0], self.sessions.closes[:0]
+        return self.sessions.opens, self.sessions.closes
 
     def _session_of(self, instant: pl.Series) -> pl.Series:
         """The session in whose hours a bar closed; outside of all hours the exchange-local date."""
@@ -209,7 +226,9 @@ class Stamper:
             .when(pl.col("event_time").is_null())
             .then(pl.lit("time cannot be read"))
         )
-        return frame.with_columns(known).select("date", "event_time", "timed", "lifted", "given", reason=reason)
+        edges = [name for name in ("at_open", "at_close") if name in frame.columns]
+        told = frame.with_columns(known)
+        return told.select("date", "event_time", "timed", "lifted", "given", *edges, reason=reason)
 
 
 def now() -> datetime:

@@ -14,7 +14,7 @@ import pytest
 from aiquant.errors import UsageError
 from aiquant.features import catalogue
 from aiquant.jobs import feature_plan, feature_rows, features, workspace
-from aiquant.jobs.features import Built
+from aiquant.jobs.feature_work import Built
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Pipeline, read
 from aiquant.jobs.workspace import Workspace
@@ -87,8 +87,12 @@ def test_a_correction_changes_what_came_after_it_was_known(home: Workspace, bars
     build(home)
     row = bars.filter(symbol="S002", date=date(2019, 6, 3))
     put(home, row.with_columns(pl.col("close") * 1.01, pl.col("known_from") + timedelta(days=3)))
-    done = build(home)
+    journal = Journal()
+    done = features.build(home, journal)
     assert done.whole is None and 0 < done.recomputed < len(bars) / 6 and not done.new
+    assert journal.notes == [
+        "1 bar(s) were corrected, known from 2019-06-06 20:00 UTC on: that changes no row of an earlier time"
+    ]
     after = stored(home)
     assert same(after, rebuilt(home))
     fresh = after.filter(symbol="S002", date=date(2019, 6, 4))
