@@ -48,7 +48,7 @@ def test_lake_to_online_store_and_back(aiquant: Aiquant, research: Path) -> None
     assert set(found["values"][1]["features"].values()) == {None}
 
     told = aiquant("features", "get", "-w", research, "--symbols", "S001", "--features", "return_5")
-    assert "1 of 1 values are stale: older than 5d" in told.out and "return_5" in told.out
+    assert "1 of 1 symbols are stale: their row is older than 5d" in told.out and "return_5" in told.out
     everything = aiquant("features", "get", "-w", research)
     assert "S011" in everything.out and "features each" in everything.out
 
