@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 LIVE_HOST = "api.alpaca.markets"
 EXTRA = "alpaca"
 _DECIMALS = 9
-_NO_FUNDS, _REFUSED = 403, 422
-_NO_FUNDS_CODE = 40310000
-_TWICE = "client_order_id must be unique"
 
 _ENDED: dict[str, Status] = {
     "filled": "filled",
@@ -75,8 +72,13 @@ class Alpaca:
 
     def holdings(self) -> Holdings:
         """Cash and positions now; see :class:`aiquant.brokers.base.Broker`."""
-        account: Any = self._asked(self._client.get_account)
-        positions: Any = self._asked(self._client.get_all_positions)
+        from alpaca.common.exceptions import APIError
+
+        try:
+            account: Any = self._asked(self._client.get_account)
+            positions: Any = self._asked(self._client.get_all_positions)
+        except APIError as error:
+            raise MissingError(f"Alpaca does not show the account: {_message(error)}", "see to it there") from error
         flags = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
         blocked = [name for name in flags if getattr(account, name)]
         return Holdings(
@@ -103,12 +105,8 @@ class Alpaca:
         try:
             return _placed(self._asked(self._client.submit_order, request))
         except APIError as error:
-            told = _message(error)
-            if error.status_code == _REFUSED and _TWICE in told:
-                before = self.find(order.order_id)
-                assert before is not None, "it exists and cannot be found"
-                return before
-            return Placed(order.order_id, "rejected", reason=told)
+            # An order of that name may be why; which of its answers means that is not relied on.
+            return self.find(order.order_id) or Placed(order.order_id, "rejected", reason=_message(error))
 
     def find(self, order_id: str) -> Placed | None:
         """What became of an order; see :class:`aiquant.brokers.base.Broker`."""
@@ -125,7 +123,7 @@ class Alpaca:
         try:
             self._asked(self._client.cancel_order_by_id, order.id)
         except APIError as error:
-            if error.status_code != _REFUSED:  # it ended while we asked
+            if error.status_code != 422:  # it ended while we asked
                 raise Unreachable(f"Alpaca did not take order {order_id} back: {_message(error)}") from error
 
     def _find(self, order_id: str) -> TheirOrder | None:
@@ -153,7 +151,7 @@ class Alpaca:
             ) from error
         except APIError as error:
             status = error.status_code or 0
-            if status == 401 or (status == _NO_FUNDS and _code(error) != _NO_FUNDS_CODE):
+            if status == 401:
                 raise MissingError(
                     f"Alpaca refuses the keys: {_message(error)}",
                     "paper and live accounts have keys of their own: set alpaca.key_id and alpaca.secret_key",
@@ -187,13 +185,6 @@ def _placed(order: Any) -> Placed:
     status: Status = _ENDED.get(order.status.value, "partial" if filled else "sent")
     price = float(order.filled_avg_price) if order.filled_avg_price and filled else None
     return Placed(order.client_order_id, status, filled, price)
-
-
-def _code(error: Any) -> int | None:
-    try:
-        return int(error.code)
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _message(error: Any) -> str:
