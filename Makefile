@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help install demo test test-fast lint bench reference constraints clean minio kafka drill-ingest drill-gate
+.PHONY: help install demo test test-fast lint bench reference constraints clean minio kafka drill-ingest drill-gate drill-paper
 help:                ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
@@ -57,6 +57,9 @@ drill-ingest: install ## kill -9 over producers, consumers and broker, then coun
 drill-gate: install  ## how often the gate promotes luck, and how often it finds what is there (a quarter of an hour)
 	@$(BIN)/python scripts/drill_gate.py $(if $(NOISE),--noise $(NOISE)) $(if $(EACH),--each $(EACH)) \
 		$(if $(PNG),--png $(PNG))
+
+drill-paper: install ## kill -9 over a paper account that replays a year, then compare; LONG=1 for 60 kills over 8 years
+	@$(BIN)/python scripts/drill_paper.py $(if $(LONG),--kills 60 --first 2015 --last 2022) $(if $(SEED),--seed $(SEED))
 
 reference: install   ## renew the pages of docs/reference that are made from the code
 	$(BIN)/python scripts/reference.py

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import polars as pl
 import pytest
+from trading_cases import traded
 
 from aiquant import schemas
 
@@ -37,7 +38,7 @@ def test_the_drill_sees_what_it_looks_for(drill: ModuleType, tmp_path: Path) -> 
     """A row too many, a row too few, or another number: it would be told."""
     calm, other = (drill.market(tmp_path / name, date(2019, 3, 1), date(2019, 5, 31)) for name in ("calm", "other"))
     for opened in (calm, other):
-        drill.end(drill.start(opened))
+        traded(opened, opened.root / "weights.csv")
     assert drill.differences(calm, other) == []
     rows = pl.DataFrame(pl.from_arrow(other.lake.read(schemas.TRADE_LEDGER)))
     fill = rows.filter(pl.col("kind") == "fill")["number"][0]

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.brokers import base, risk
-from aiquant.errors import RefusedError, UsageError
-from aiquant.jobs import trade_decisions, trade_market, trade_switch, trade_venues
+from aiquant.errors import MissingError, RefusedError, UsageError
+from aiquant.jobs import trade_decisions, trade_market, trade_reconcile, trade_switch, trade_venues
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.trade_book import TARGET, Book, Row
 from aiquant.jobs.trade_decisions import Decisions
@@ -183,8 +183,17 @@ class _Desk:
                 break
             step(place + 1, len(due))
         self._write()
-        if self._asked.follow:
+        if self._metrics is not None:
             self.book.publish()
+            self._measure(self._metrics)
+
+    def _measure(self, metrics: metrics.TradeMetrics) -> None:
+        """Show how far the account is from the backtest of the same days."""
+        try:
+            made = trade_reconcile.reconcile(self._workspace, self._asked.account)
+        except MissingError:
+            return  # nothing was decided yet
+        metrics.difference.labels(self._asked.account).set(made.difference)
 
     def _from_the_beginning(self, due: list[date]) -> list[date]:
         """Sessions that a new account plays."""

@@ -80,7 +80,7 @@ class OfRun:
         return first
 
     def at(self, day: date) -> pa.Table | None:
-        if day > self._last:
+        if day not in self._days and day > self._tested:
             from aiquant.jobs import predict
 
             predict.predict(self._workspace, self._journal, self._run_id, day)
@@ -93,9 +93,8 @@ class OfRun:
         tested = rows.filter(pl.col("fold") >= 0)
         behind = rows.filter((pl.col("fold") < 0) & (pl.col("date") > tested["date"].max()))
         self._forecasts = pl.concat([tested, behind])
-        last = self._forecasts["date"].max()
-        assert isinstance(last, date)
-        self._last = last
+        self._days = set(self._forecasts["date"])
+        self._tested: date = max(tested["date"])
         told = backtests.book(self._settings, self._forecasts.to_arrow().cast(schemas.FORECASTS.schema), self._run_id)
         self._rows = pl.DataFrame(pl.from_arrow(told)).select("date", "symbol", "weight")
 
