@@ -103,7 +103,7 @@ def in_turn(orders: Iterable[Proposal]) -> list[Proposal]:
 def loss(equity: float, before: float, settings: TradeSettings) -> str | None:
     """Why an account has to stop: it lost too much since the close before; None when it has not."""
     lost = 1.0 - equity / before
-    if lost < settings.max_daily_loss:
+    if lost < settings.max_daily_loss - _SLACK:
         return None
     return (
         f"daily loss: {lost:.1%} of equity since the close before (trade.max_daily_loss = {settings.max_daily_loss:g})"
