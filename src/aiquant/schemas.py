@@ -418,6 +418,46 @@ ORDERS = Table(
 """What a strategy asks for in shares, instead of target weights; an order adds to what waits for its symbol, and what
 is not named stays as it is. Handed from strategies to the backtest, not kept in the lake."""
 
+INSTRUMENTS = Table(
+    name="instruments",
+    schema=pa.schema(
+        [
+            _field("symbol", pa.string()),
+            _field("currency", pa.string(), required=False),  # of its prices, ISO 4217; null: that of the account
+            *_optional("lot"),  # shares in a lot
+            *_optional("spread_bps"),  # bid-ask spread, basis points of the price
+            *_optional("borrow_bps"),  # borrow fee, basis points a year
+            *_optional("locate"),  # most shares that can be borrowed; null: any number
+        ]
+    ),
+    key=("symbol",),
+    invariants=(
+        _SYMBOL,
+        _positive("lot"),
+        _not_negative("spread_bps"),
+        _not_negative("borrow_bps"),
+        _not_negative("locate"),
+    ),
+)
+"""On which terms single symbols are traded; null: as the settings say. Handed to the backtest, not kept in the lake."""
+
+FX_RATES = Table(
+    name="fx_rates",
+    schema=pa.schema(
+        [
+            _field("currency", pa.string()),  # ISO 4217
+            _field("date", pa.date32()),  # known at the close of the session of this date, or the last one before it
+            _field("rate", pa.float64()),  # what one unit is worth in the account's currency
+        ]
+    ),
+    key=("currency", "date"),
+    invariants=(
+        _filled("currency"),
+        Invariant("rate is not a positive number", pl.col("rate").is_finite() & (pl.col("rate") > 0)),
+    ),
+)
+"""Exchange rates. Handed to the backtest, not kept in the lake."""
+
 FILLS = Table(
     name="fills",
     schema=pa.schema(

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from aiquant.backtest.rules import (
     DELISTING_ACTION,
     DIVIDEND_ACTION,
     FLOWS,
+    MOST_SLIPPAGE,
     REASONS,
     SPLIT,
     Rules,
@@ -38,6 +39,7 @@ class Case:
     decision: NDArray[np.int64]
     rules: Rules
     capital: float = CAPITAL
+    in_shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ class Outcome:
 
 def simulate(case: Case) -> Outcome:
     # Room for the fills of one session only, so that the journal has to grow on the way.
-    account, journal, played = kernel.play(case.tape, case.weights, case.decision, case.rules, case.capital, room=0)
+    account, journal, played = kernel.play(
+        case.tape, case.weights, case.decision, case.rules, case.capital, room=0, in_shares=case.in_shares
+    )
     return Outcome(
         played,
         journal.book[:played].copy(),
@@ -65,15 +69,53 @@ def simulate(case: Case) -> Outcome:
     )
 
 
-rules = st.builds(
-    Rules,
-    commission=st.sampled_from([0.0, 0.001, 0.02]),
-    slippage=st.sampled_from([0.0, 0.0005, 0.05]),
-    borrow=st.sampled_from([0.0, 0.0001, 0.01]),
-    whole=st.booleans(),
-    margin=st.booleans(),
-    patience=st.sampled_from([2, 20]),
-)
+plain_rules = st.fixed_dictionaries(
+    {
+        "commission": st.sampled_from([0.0, 0.001, 0.02]),
+        "slippage": st.sampled_from([0.0, 0.0005, 0.05]),
+        "borrow": st.sampled_from([0.0, 0.0001, 0.01]),
+        "whole": st.booleans(),
+        "margin": st.booleans(),
+        "patience": st.sampled_from([2, 20]),
+    }
+).map(lambda chosen: Rules(**chosen))
+
+
+@st.composite
+def all_rules(draw: st.DrawFn) -> Rules:
+    """Each rule is on in about half of the cases."""
+
+    def some(*values: float) -> float:
+        return draw(st.sampled_from([0.0, *values]))
+
+    plain = draw(plain_rules)
+    limits = [draw(st.sampled_from([math.inf, value])) for value in (0.3, 0.8, 0.4)]
+    stops = [some(0.03, 0.2), some(0.05, 0.5), some(0.04, 0.3)]
+    return plain._replace(
+        per_share=some(0.01),
+        minimum=some(1.0),
+        by_bar=draw(st.booleans()),
+        impact=some(0.5),
+        participation=some(0.1, 0.5),
+        wait=draw(st.booleans()),
+        by_symbol=draw(st.booleans()),
+        lots=plain.whole and draw(st.booleans()),
+        interest=some(0.0002, -0.0001),
+        margin_interest=some(0.0005),
+        limited=any(map(math.isfinite, limits)),
+        max_position=limits[0],
+        max_gross=limits[1],
+        max_net=limits[2],
+        shorts=draw(st.booleans()),
+        stops=any(stops),
+        stop_loss=stops[0],
+        take_profit=stops[1],
+        trailing_stop=stops[2],
+        stops_first=draw(st.booleans()),
+    )
+
+
+rules = st.one_of(plain_rules, all_rules())
 
 
 @st.composite
@@ -95,7 +137,30 @@ def cases(
     weights *= draw(st.sampled_from([0.3, 1.0])) / np.maximum(np.abs(weights).sum(axis=1, keepdims=True), 1e-9)
     decision = np.full(sessions, -1, dtype=np.int64)
     decision[decided] = np.arange(len(decided))
-    return Case(tape_of(rng, fill, close, draw(st.integers(0, 6)) if actions else 0), weights, decision, draw(rule))
+    in_shares = draw(st.booleans()) and shorts
+    if in_shares:
+        weights = np.round(weights * CAPITAL / 50, draw(st.sampled_from([0, 3])))
+    tape = full_tape(rng, tape_of(rng, fill, close, draw(st.integers(0, 6)) if actions else 0), volatility)
+    return Case(tape, weights, decision, draw(rule), in_shares=in_shares)
+
+
+def full_tape(rng: np.random.Generator, tape: Tape, volatility: float) -> Tape:
+    """With everything that any rule reads."""
+    close, symbols = tape.close, tape.close.shape[1]
+    first = np.where(np.isfinite(tape.fill), tape.fill, close)
+    spread = np.exp(np.abs(rng.normal(0, volatility / 2, (2, *close.shape))))
+    return tape._replace(
+        open=first,
+        high=np.maximum(first, close) * spread[0],
+        low=np.minimum(first, close) / spread[1],
+        volume=np.floor(rng.exponential(300, close.shape)) * (rng.random(close.shape) < 0.9),
+        slippage=rng.uniform(0, 0.01, close.shape),
+        impact=rng.uniform(0, 0.005, close.shape),
+        borrow=rng.uniform(0, 0.01, symbols),
+        locate=rng.choice([0.0, 20.0, math.inf], symbols),
+        lot=rng.choice([1.0, 10.0], symbols),
+        session_end=rng.random(len(close)) < 0.7,
+    )
 
 
 def tape_of(rng: np.random.Generator, fill: NDArray[np.float64], close: NDArray[np.float64], actions: int) -> Tape:
@@ -121,7 +186,7 @@ def tape_of(rng: np.random.Generator, fill: NDArray[np.float64], close: NDArray[
 def test_the_kernel_equals_the_plain_reference_to_the_last_bit(case: Case) -> None:
     mine = simulate(case)
     plain = Reference(case.rules, case.capital)
-    plain.play(case.tape, case.weights, case.decision)
+    plain.play(case.tape, case.weights, case.decision, in_shares=case.in_shares)
     assert mine.book.tolist() == [list(mark) for mark in plain.book]
     assert [(*row[:6], REASONS[int(row[6])]) for row in mine.fills.tolist()] == [tuple(f) for f in plain.fills]
     assert [(*row[:2], FLOWS[int(row[2])], row[3]) for row in mine.flows.tolist()] == [tuple(f) for f in plain.flows]
@@ -165,9 +230,12 @@ def test_the_order_of_columns_changes_nothing(case: Case, random: object) -> Non
     order = list(range(symbols))
     random.shuffle(order)  # type: ignore[attr-defined]
     place = np.argsort(order)
+    turned = {
+        name: np.ascontiguousarray(getattr(case.tape, name)[..., order])
+        for name in ("fill", "close", "open", "high", "low", "volume", "slippage", "impact", "borrow", "locate", "lot")
+    }
     tape = case.tape._replace(
-        fill=np.ascontiguousarray(case.tape.fill[:, order]),
-        close=np.ascontiguousarray(case.tape.close[:, order]),
+        **turned,
         action_symbol=place[case.tape.action_symbol].astype(np.int64),
     )
     one, other = simulate(case), simulate(
@@ -189,7 +257,11 @@ def test_changing_the_future_changes_nothing_before_it(case: Case, cut: int, see
     close[cut:] *= rng.uniform(0.5, 2, close[cut:].shape)
     close[cut:][rng.random(close[cut:].shape) < 0.3] = np.nan
     weights[case.decision[cut:][case.decision[cut:] >= 0]] *= -0.7
-    other = simulate(replace(case, tape=case.tape._replace(fill=fill, close=close), weights=weights))
+    later = {}
+    for name in ("open", "high", "low", "volume", "slippage", "impact"):
+        later[name] = getattr(case.tape, name).copy()
+        later[name][cut:] *= rng.uniform(0.5, 2, close[cut:].shape)
+    other = simulate(replace(case, tape=case.tape._replace(fill=fill, close=close, **later), weights=weights))
     one = simulate(case)
     before = min(cut, one.played, other.played)
     assert np.array_equal(one.book[:before], other.book[:before])
@@ -200,15 +272,20 @@ def test_changing_the_future_changes_nothing_before_it(case: Case, cut: int, see
 @checked
 @given(cases(), st.sampled_from([0.25, 2.0, 1024.0]))
 def test_fractional_results_scale_with_capital(case: Case, scale: float) -> None:
-    case = replace(case, rules=case.rules._replace(whole=False))
+    linear = {"whole": False, "lots": False, "minimum": 0.0, "impact": 0.0, "participation": 0.0, "by_symbol": False}
+    assume(not case.in_shares)
+    case = replace(case, rules=case.rules._replace(**linear))
     one, other = simulate(case), simulate(replace(case, capital=case.capital * scale))
     # Powers of two scale without any rounding, so the equality is exact.
     assert np.array_equal(one.book[:, :2] * scale, other.book[:, :2])
     assert np.array_equal(one.book[:, 2:5], other.book[:, 2:5])
 
 
+COSTS = {"commission": 0.01, "slippage": 0.01, "per_share": 0.01, "minimum": 1.0, "impact": 0.5, "by_bar": True}
+
+
 @checked
-@given(cases(shorts=False, actions=False), st.sampled_from(["commission", "slippage"]))
+@given(cases(shorts=False, actions=False, rule=plain_rules), st.sampled_from(sorted(COSTS)))
 def test_zero_cost_beats_cost_where_prices_stand_still(case: Case, cost: str) -> None:
     """With constant prices nothing but costs can move the account: each cost is a loss, and none leaves it unmoved."""
     still = np.full_like(case.tape.close, 50.0)
@@ -217,7 +294,7 @@ def test_zero_cost_beats_cost_where_prices_stand_still(case: Case, cost: str) ->
         tape=case.tape._replace(fill=still, close=still, trading=np.ones(len(still), dtype=bool)),
         rules=case.rules._replace(commission=0.0, slippage=0.0),
     )
-    dear = replace(free, rules=free.rules._replace(**{cost: 0.01}))
+    dear = replace(free, rules=free.rules._replace(**{cost: COSTS[cost]}))
     np.testing.assert_allclose(simulate(free).book[:, 0], CAPITAL, rtol=1e-12)
     costly = simulate(dear)
     spent = np.cumsum(costly.book[:, 5])
@@ -228,8 +305,43 @@ def test_zero_cost_beats_cost_where_prices_stand_still(case: Case, cost: str) ->
 @checked
 @given(cases(shorts=False))
 def test_buying_never_makes_cash_negative_without_margin(case: Case) -> None:
-    case = replace(case, rules=case.rules._replace(margin=False))
+    # The least commission of a small sale can be more than the sale brings: that is no purchase.
+    case = replace(case, rules=case.rules._replace(margin=False, minimum=0.0))
     assert (simulate(case).book[:, 1] >= 0).all()
+
+
+@checked
+@given(cases())
+def test_no_position_is_shorter_than_its_locate_and_no_fill_larger_than_its_volume(case: Case) -> None:
+    located = case.tape._replace(
+        action_kind=np.where(case.tape.action_kind == SPLIT, DIVIDEND_ACTION, case.tape.action_kind)
+    )
+    share = case.rules.participation or 0.2
+    outcome = simulate(replace(case, tape=located, rules=case.rules._replace(by_symbol=True, participation=share)))
+    assert (outcome.shares >= -case.tape.locate - 1e-9).all()
+    for t, symbol, shares, *_, reason in outcome.fills.tolist():
+        if REASONS[int(reason)] not in ("delisting", "stale", "bankruptcy"):
+            assert abs(shares) <= share * case.tape.volume[int(t), int(symbol)] * (1 + 1e-12)
+
+
+@checked
+@given(cases(rule=all_rules()))
+def test_a_decision_is_sized_within_the_limits(case: Case) -> None:
+    """Played bar by bar: right after a decision in weights the wanted book is within position, gross and net."""
+    rules = case.rules._replace(limited=True, max_position=0.25, max_gross=0.6, max_net=0.3)
+    account = kernel.open_account(case.tape.close.shape[1], case.capital)
+    journal = kernel.open_journal(len(case.decision), fills=3000, flows=300)
+    for t in range(len(case.decision)):
+        if not kernel.step(case.tape, rules, account, journal, t):
+            return
+        if case.decision[t] >= 0 and not case.in_shares:
+            kernel.decide(case.weights[case.decision[t]], rules, account, journal)
+            wanted = np.nan_to_num(account.target * account.mark) / account.equity[0]
+            assert (np.abs(wanted) <= 0.25 + 1e-12).all()
+            assert np.abs(wanted).sum() <= 0.6 + 1e-12
+            # What has no price is not wanted, so the net of what has one can be larger; else it is within its limit.
+            if np.isfinite(account.mark).all() and (account.silent < rules.patience).all():
+                assert abs(wanted.sum()) <= 0.3 + 1e-12
 
 
 @checked
@@ -245,8 +357,13 @@ def test_whole_share_accounts_hold_whole_shares_only(case: Case) -> None:
 def test_nothing_trades_where_there_is_no_bar_nor_before_the_next_one(case: Case) -> None:
     outcome = simulate(case)
     decided = np.flatnonzero(case.decision >= 0)
-    for t, symbol, _, price, _, _, reason in outcome.fills.tolist():
+    for t, symbol, shares, price, _, _, reason in outcome.fills.tolist():
         if REASONS[int(reason)] == "rebalance":
             raw = case.tape.fill[int(t), int(symbol)]
-            assert abs(price / raw - 1) <= case.rules.slippage + 1e-12
+            lost = (price / raw - 1) * (1 if shares > 0 else -1)
+            assert (
+                -1e-12
+                <= lost
+                <= (MOST_SLIPPAGE if case.rules.by_bar or case.rules.impact else case.rules.slippage) + 1e-12
+            )
             assert len(decided) and t > decided[0]

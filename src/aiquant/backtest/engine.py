@@ -7,19 +7,23 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from aiquant.backtest import market as markets
 from aiquant.backtest import rules as house
-from aiquant.backtest.targets import Targets, read_targets
+from aiquant.backtest.axis import Axis
+from aiquant.backtest.conventions import conventions
+from aiquant.backtest.targets import Targets, read_orders, read_targets
 from aiquant.calendars import Sessions
+from aiquant.errors import DataError
 from aiquant.schemas import CASH_FLOWS, EQUITY, FILLS, TIME, conform
 from aiquant.settings import BacktestSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aiquant.backtest.kernel import Account, Journal, Tape
+    from aiquant.backtest.ledger import Account, Journal, Tape
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Result:
     ----------
     equity
         Table ``equity``: a row for each session from the first decision on.
+    path
+        The same with a row for each bar; ``equity`` itself where bars are sessions.
     fills
         Table ``fills``, in the order in which they were executed.
     conventions
@@ -48,10 +54,11 @@ class Result:
     notes: tuple[str, ...] = ()
     flows: pa.Table = field(default_factory=lambda: CASH_FLOWS.schema.empty_table())
     bankrupt: date | None = None
+    path: pa.Table = field(default_factory=lambda: EQUITY.schema.empty_table(), repr=False)
 
 
 def run(
-    weights: pa.Table,
+    weights: pa.Table | None,
     bars: pa.Table,
     sessions: Sessions,
     settings: BacktestSettings,
@@ -59,44 +66,61 @@ def run(
     actions: pa.Table | None = None,
     *,
     last: date | None = None,
+    orders: pa.Table | None = None,
+    instruments: pa.Table | None = None,
+    fx: pa.Table | None = None,
 ) -> Result:
-    """Trade ``weights`` on ``bars`` by the rules of :mod:`aiquant.backtest.kernel`.
+    """Trade ``weights``, or ``orders`` in shares, on ``bars`` by the rules of :mod:`aiquant.backtest.kernel`.
 
     Parameters
     ----------
     weights
         At least ``date`` (the session at whose close they are decided), ``symbol``, ``weight`` (fraction of equity). A
-        date that is present replaces the whole book; symbols absent from it become 0.
+        date that is present replaces the whole book; symbols absent from it become 0. On intraday bars decisions with
+        an ``event_time`` are made at that moment.
     bars
-        Table ``bars``, daily.
+        Table ``bars``, of one interval, daily or intraday.
     sessions
         At least from the first to the last bar.
     actions
         Table ``corporate_actions``; applied as far as the prices do not contain them already.
     last
         The last session that is played; default: the last that has a bar.
+    orders
+        Instead of weights: at least ``date``, ``symbol``, ``shares`` (to buy > 0, to sell < 0), decided and timed as
+        weights are. An order adds to what waits for its symbol, and nothing else changes.
+    instruments
+        Table ``instruments``: terms of single symbols.
+    fx
+        Table ``fx_rates``, needed for instruments whose currency is not that of the account.
 
     Raises
     ------
     DataError
-        When weights or bars are not what they have to be: see :mod:`aiquant.backtest.market`.
+        When weights, orders, bars or terms are not what they have to be: see :mod:`aiquant.backtest.market`.
     """
     from aiquant.backtest import kernel
 
-    checked = markets.read_bars(bars, sessions)
-    targets = read_targets(
-        weights,
-        set(checked.symbols),
-        sessions,
-        allow_short=settings.allow_short,
-        margin=settings.margin,
-    )
-    market = markets.lay_out(checked, targets, sessions, last, actions)
-    fill, why = fill_of(market, settings, (targets.weights != 0).any(axis=0))
-    rules = house.from_settings(settings, sessions.per_year)
+    checked = markets.read_bars(bars, sessions, settings)
+    known, intraday = set(checked.symbols), not checked.axis.daily
+    if orders is not None:
+        if weights is not None:
+            raise DataError("both weights and orders were given", "give one of them")
+        targets = read_orders(orders, known, sessions, intraday=intraday)
+    elif weights is not None:
+        told = {"allow_short": settings.allow_short, "margin": settings.margin, "intraday": intraday}
+        targets = read_targets(weights, known, sessions, **told)
+    else:
+        raise DataError("there is nothing to trade", "give weights or orders")
+    market = markets.lay_out(checked, targets, sessions, settings, last, actions, instruments=instruments, fx=fx)
+    fill, why = market.fill_time((targets.weights != 0).any(axis=0), settings.fill)
+    rules = rules_of(market, settings, fill)
     tape = tape_of(market, fill)
-    decision = _decision_rows(market, targets, sessions)
-    account, journal, played = kernel.play(tape, targets.weights, decision, rules, settings.capital)
+    decision = _decision_rows(market, targets, checked.axis)
+    in_shares = orders is not None
+    account, journal, played = kernel.play(
+        tape, targets.weights, decision, rules, settings.capital, in_shares=in_shares
+    )
     begun = int(np.argmax(decision >= 0))
     bankrupt = market.dates[played - 1].item() if account.equity[0] <= 0 else None
     notes = [*market.notes, *([why] if why else []), *_notes(account, journal, market, played)]
@@ -107,38 +131,64 @@ def run(
         said = (
             "before the open, splits first, then dividends on shares held overnight; none on prices that contain them"
         )
+    path = equity_rows(journal, market, begun, played, run_id)
     return Result(
-        equity=equity_rows(journal, market, begun, played, run_id),
+        equity=path if market.axis.daily else _by_session(path),
         fills=fill_rows(journal, market, fill, run_id),
-        conventions=house.conventions(settings, fill, said),
+        conventions=conventions(
+            settings, fill, said, in_shares=in_shares, terms=market.terms.given, interval=checked.interval
+        ),
         notes=tuple(notes),
         flows=flow_rows(journal, market, run_id),
         bankrupt=bankrupt,
+        path=path,
     )
 
 
-def fill_of(market: markets.Market, settings: BacktestSettings, weighted: NDArray[np.bool_]) -> tuple[house.Fill, str]:
-    """When orders fill, and why it is not when the settings ask for; as :meth:`Market.fill_time`."""
-    return ("next-close", "") if settings.fill == "close" else market.fill_time(weighted)
+def rules_of(market: markets.Market, settings: BacktestSettings, fill: house.Fill) -> house.Rules:
+    """The rules by which an account trades in ``market``."""
+    return house.from_settings(
+        settings,
+        market.per_year,
+        fill,
+        bars_a_session=market.axis.bars_a_session,
+        terms=market.terms.given,
+    )
 
 
 def tape_of(market: markets.Market, fill: house.Fill) -> Tape:
-    from aiquant.backtest.kernel import Tape
+    """What the account sees of ``market`` when its orders fill at ``fill``."""
+    from aiquant.backtest.ledger import Tape
 
+    prices, terms = market.prices, market.terms
+    more: dict[str, NDArray[np.float64]] = {}
+    if "high" in prices:
+        first = np.where(np.isfinite(prices["open"]), prices["open"], prices["close"])
+        more.update(open=first, high=prices["high"], low=prices["low"])
+    if "volume" in prices:
+        more.update(volume=np.nan_to_num(prices["volume"], nan=0.0))
+    if {"borrow_bps", "locate"} & {*terms.given}:
+        more.update(borrow=terms.borrow_bps / 10_000 / market.per_year, locate=terms.locate)
     return Tape(
-        fill=market.open if fill == "next-open" else market.close,
-        close=market.close,
+        fill=prices[fill.removeprefix("next-")],
+        close=prices["close"],
         trading=market.trading,
         action_row=np.searchsorted(market.actions[:, 0], np.arange(len(market.dates) + 1)).astype(np.int64),
         action_symbol=market.actions[:, 1].astype(np.int64),
         action_kind=market.actions[:, 2].astype(np.int64),
         action_value=np.ascontiguousarray(market.actions[:, 3]),
+        slippage=market.slippage,
+        impact=market.impact,
+        lot=terms.lot,
+        session_end=market.axis.session_end,
+        **more,
     )
 
 
-def _decision_rows(market: markets.Market, targets: Targets, sessions: Sessions) -> NDArray[np.int64]:
-    first = int(sessions.index_of(market.dates[:1])[0])
-    at = targets.sessions - first
+def _decision_rows(market: markets.Market, targets: Targets, whole: Axis) -> NDArray[np.int64]:
+    """For each bar of the market the row of the decision that is made at its close, −1 for none."""
+    first = int(np.searchsorted(whole.closes, market.closes[0]))
+    at = whole.places(targets) - first
     rows = np.full(len(market.dates), -1, dtype=np.int64)
     inside = at < len(rows)
     rows[at[inside]] = np.flatnonzero(inside)
@@ -167,6 +217,14 @@ def _notes(account: Account, journal: Journal, market: markets.Market, played: i
 
 def _stamps(values: NDArray[np.datetime64]) -> pa.Array:
     return pa.array(values.astype("datetime64[us]"), pa.timestamp("us")).cast(TIME)
+
+
+def _by_session(path: pa.Table) -> pa.Table:
+    """The row of each session's last bar, with the turnover and the costs of all of them."""
+    frame = pl.DataFrame(pl.from_arrow(path))
+    summed = [pl.col(name).sum() for name in ("turnover", "costs")]
+    rest = [pl.col(name).last() for name in frame.columns if name not in ("date", "turnover", "costs")]
+    return conform(frame.group_by("date", maintain_order=True).agg(*rest, *summed).to_arrow(), EQUITY)
 
 
 def equity_rows(journal: Journal, market: markets.Market, begun: int, played: int, run_id: str) -> pa.Table:

@@ -132,14 +132,14 @@ def stage(
     """
     from aiquant.backtest import kernel
 
-    checked = markets.read_bars(bars, sessions)
+    checked = markets.read_bars(bars, sessions, settings)
     known = sorted(set(symbols) & set(checked.symbols))
     at = int(sessions.index_of(np.array([begin], dtype="datetime64[D]"))[0])
     if at < 0:
         raise DataError(f"{begin} is no session of {sessions.calendar} with bars")
     some = Targets(np.zeros((1, len(known))), np.array([at], dtype=np.int64), known)
-    market = markets.lay_out(checked, some, sessions, None, actions)
-    chosen, why = engine.fill_of(market, settings, np.ones(len(known), dtype=np.bool_))
+    market = markets.lay_out(checked, some, sessions, settings, None, actions)
+    chosen, why = market.fill_time(np.ones(len(known), dtype=np.bool_), settings.fill)
     chosen = fill or chosen
     tape = engine.tape_of(market, chosen)
     room = 8 * (len(known) + 1)
@@ -151,7 +151,7 @@ def stage(
         why=why,
         begin=int(np.searchsorted(market.dates, np.datetime64(begin))),
         tape=tape,
-        rules=house.from_settings(settings, sessions.per_year),
+        rules=engine.rules_of(market, settings, chosen),
         journal=kernel.open_journal(len(market.dates), fills=room, flows=room + len(tape.action_kind)),
     )
 

@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from aiquant.errors import SettingsError
+from aiquant.settings.backtest import BacktestSettings
 from aiquant.settings.data import DataSettings, LakeSettings, PrivacySettings
 from aiquant.settings.live import LiveSettings
 from aiquant.settings.online import OnlineSettings
@@ -53,7 +54,7 @@ from aiquant.settings.spark import SparkSettings
 from aiquant.settings.strategy import StrategySettings, SweepSettings
 from aiquant.settings.stream import StreamSettings
 from aiquant.settings.trade import AlpacaSettings, TradeSettings
-from aiquant.settings.trading import BacktestSettings, PortfolioSettings
+from aiquant.settings.trading import PortfolioSettings
 from aiquant.settings.vendors import NewsApiSettings, PolygonSettings, SimulatorSettings, XSettings
 
 __all__ = [

@@ -60,9 +60,9 @@ def test_kernel_and_reference_agree_to_the_last_bit(
 ) -> None:
     settings = BacktestSettings(shares=shares)  # type: ignore[arg-type]
     result = engine.run(weights, bars, sessions, settings)
-    checked = market.read_bars(bars, sessions)
+    checked = market.read_bars(bars, sessions, settings)
     targets = read_targets(weights, set(checked.symbols), sessions, allow_short=True, margin=False)
-    laid = market.lay_out(checked, targets, sessions, None, None)
+    laid = market.lay_out(checked, targets, sessions, settings)
     none = np.zeros(0, dtype=np.int64)
     tape = kernel.Tape(
         laid.open, laid.close, laid.trading, np.zeros(len(laid.dates) + 1, dtype=np.int64), none, none, np.zeros(0)
