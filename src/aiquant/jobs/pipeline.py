@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -254,6 +254,11 @@ class Pipeline:
         back = axis.sessions_of(self.feature_set.slots(axis.per_session))
         return Reach(sessions, back, first, since)
 
+    @property
+    def _label_fill(self) -> Literal["next-open", "close"]:
+        """The fill that labels go from and to; where orders fill at the VWAP it is the open before it."""
+        return "close" if self.settings.backtest.fill == "close" else "next-open"
+
     def labels(self, inputs: Inputs, horizon: int | None = None) -> pa.Table:
         """Forward returns, each with the versions known when it ended: what forecasts are judged by."""
         from aiquant.features import labels
@@ -262,7 +267,7 @@ class Pipeline:
         return vintages.point_in_time(
             inputs.bars,
             lambda bars, _: labels.forward_returns(
-                bars, inputs.sessions, held, fill=self.settings.backtest.fill, actions=inputs.actions
+                bars, inputs.sessions, held, fill=self._label_fill, actions=inputs.actions
             ),
             clock="label_end",
             reach=Reach(inputs.sessions, held + 2 * labels.GRACE + 2, vintages.first_bars(inputs.bars)),
@@ -322,7 +327,7 @@ class Pipeline:
                 told.horizon,
                 told.upper,
                 told.lower,
-                fill=self.settings.backtest.fill,
+                fill=self._label_fill,
                 actions=inputs.actions,
             ),
             clock="label_end",
