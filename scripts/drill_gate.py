@@ -1,12 +1,12 @@
 """The drill of the gate: how often it promotes luck, and how often it finds what is there.
 
-Usage: ``python scripts/drill_gate.py [--noise N] [--each N] [--signals S,S,…] [--tuned] [--out FILE] [--png FILE]``
+Usage: ``python scripts/drill_gate.py [--noise N] [--each N] [--signals S,S,…] [--out FILE] [--png FILE]``
 
-Each market is new and seeded. On it somebody does what people do: tries several settings, looks at the result of each
-on the test years, net of costs, and takes the best to the gate. With ``--tuned`` a search by ``aiquant tune`` on the
-training years comes before, and its best parameters are what is tried. All is the product's own way: ``Pipeline``,
-``train.compute``, the book, the account, the ledger of trials, ``evaluate.hold``, and ``leakage.examine`` for what the
-other rules let pass. Nothing but the market is made for the drill.
+Each market is new and seeded. On it somebody does what people do: lets ``aiquant tune`` search for parameters on the
+training years, tries what it found with several other settings, looks at the result of each on the test years, net of
+costs, and takes the best to the gate. All is the product's own way: ``tune.search``, ``Pipeline``, ``train.compute``,
+the book, the account, the ledger of trials, ``evaluate.hold``, and ``leakage.examine`` for what the other rules let
+pass. Nothing but the market is made for the drill, and nothing but MLflow is left out.
 
 - *Noise*: markets in which nothing can be forecast. Each is judged with costs, and once more without any, where trials
   are not all losers and luck has its best chance. The gate must promote at most 5 %.
@@ -42,9 +42,9 @@ from aiquant import schemas
 from aiquant.jobs import backtest, digests, evaluate, leakage, train, trials, tune, workspace
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, sessions_of
-from aiquant.learning import gate
+from aiquant.learning import gate, tuning
 from aiquant.learning import trials as ledger
-from aiquant.settings import Settings, flatten, from_values
+from aiquant.settings import FILE_NAME, Settings, flatten, from_values
 
 PLANTED = 0.08
 """Size of the signal that has to be found: see ``gate_market.bars``."""
@@ -57,12 +57,12 @@ FAST: dict[str, Any] = {
 }
 """The settings that all trials start from."""
 
-SEARCH = {"tuning.trials": "8", "tuning.folds": "2", "tuning.startup": "4"}
-"""The search of ``--tuned``."""
+SEARCH = {"tuning.trials": "6", "tuning.folds": "2", "tuning.startup": "3"}
+SPACE = "[tuning.space]\nn_estimators = [10, 40]\nmax_depth = [2, 5]\n"
+"""The search on each market: few trials and small models, so that hundreds of markets can be searched."""
 
 TRIES: tuple[dict[str, Any], ...] = (
     {},
-    {"xgboost": {"max_depth": 5, "colsample_bytree": 0.4}},
     {"learning": {"seed": 8}, "labels": {"target": "excess"}},
     {"learning": {"model": "ridge"}},
     {"portfolio": {"quantile": 0.1}},
@@ -78,15 +78,13 @@ class Case:
     seed: int
     signal: float
     costs: bool = True
-    tuned: bool = False
     symbols: int = 24
     last: str = "2018-12-31"
 
     @property
     def key(self) -> str:
         """Its name in the file of results."""
-        how = f"{'costs' if self.costs else 'free'}/{'tuned' if self.tuned else 'tried'}"
-        return f"{self.seed}/{self.signal:g}/{how}/{self.symbols}/{self.last}"
+        return f"{self.seed}/{self.signal:g}/{'costs' if self.costs else 'free'}/{self.symbols}/{self.last}"
 
 
 def settings_of(change: dict[str, Any], costs: bool) -> Settings:
@@ -100,14 +98,14 @@ def settings_of(change: dict[str, Any], costs: bool) -> Settings:
 
 
 def judge(cases: Sequence[Case]) -> list[dict[str, Any]]:
-    """Try everything on one market, and take the best to the gate; the cases differ in their costs alone."""
+    """Search, try everything on one market, and take the best to the gate; the cases differ in their costs alone."""
     from datetime import date
 
     first = cases[0]
     bars = gate_market.bars(first.seed, first.signal, first.symbols, date.fromisoformat(first.last))
     inputs = Inputs(bars, None, None, sessions_of(bars, "XNYS"), {})
     began = time.process_time()
-    found, before = _searched(bars) if first.tuned else ({}, NOTHING)
+    found, before = _searched(bars)
     studies: dict[str, train.Study] = {}
     told = []
     for case in cases:
@@ -121,18 +119,17 @@ def judge(cases: Sequence[Case]) -> list[dict[str, Any]]:
 Ledger = tuple[pa.Table, pa.Table]
 """Rows of the tables ``trials`` and ``trial_returns``."""
 
-NOTHING: Ledger = (schemas.TRIALS.schema.empty_table(), schemas.TRIAL_RETURNS.schema.empty_table())
-
 
 def _searched(bars: pa.Table) -> tuple[dict[str, Any], Ledger]:
     """The best parameters that ``aiquant tune`` finds, and what it wrote into the ledger."""
     base = flatten({section: {k: str(v) for k, v in values.items()} for section, values in FAST.items()})
     with tempfile.TemporaryDirectory(prefix="aiquant-drill-") as folder:
         home = workspace.open_(workspace.create(Path(folder) / "w").root, base | SEARCH)
+        (home.root / FILE_NAME).write_text(SPACE, encoding="utf-8")
         home.lake.write(schemas.BARS, bars)
-        found = tune.tune(home, Journal()).best or {}
-        whole = {name: int(value) if float(value).is_integer() else value for name, value in found.items()}
-        return whole, (home.lake.read(schemas.TRIALS), home.lake.read(schemas.TRIAL_RETURNS))
+        best = tuning.best(tune.search(home, Journal()).outcomes)
+        found = dict(best.params) if best is not None else {}
+        return found, (home.lake.read(schemas.TRIALS), home.lake.read(schemas.TRIAL_RETURNS))
 
 
 @dataclass(frozen=True)
@@ -163,7 +160,7 @@ def _verdict(case: Case, inputs: Inputs, runs: list[_Run], before: Ledger) -> di
     rows = [before[0], ledger.rows([ledger.Trial(ledger.RUNS, name, "", name) for name in names])]
     returns = [before[1], *(ledger.returns(r.equity, ledger.RUNS, n) for r, n in zip(runs, names, strict=True))]
     tried = ledger.gather(pa.concat_tables(rows), pa.concat_tables(returns))
-    tunings = [ledger.gather(*before)] if before[0].num_rows else []
+    tunings = [ledger.gather(*before)]
     pipeline, judged = Pipeline(best.settings), best.study.judgement
 
     def held(clean: bool) -> gate.Verdict:
@@ -300,7 +297,6 @@ def main() -> int:
     parser.add_argument("--noise", type=int, default=200, help="markets without a signal")
     parser.add_argument("--each", type=int, default=30, help="markets of each size of the signal")
     parser.add_argument("--signals", default=",".join(f"{s:g}" for s in SIGNALS))
-    parser.add_argument("--tuned", action="store_true", help="search for parameters by aiquant tune before")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("build/drill_gate.jsonl"))
     parser.add_argument("--png", type=Path, help="where to draw the power curve")
@@ -308,9 +304,8 @@ def main() -> int:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ[name] = "1"  # for the processes that are started: the markets are what runs beside one another
     sizes = [float(s) for s in told.signals.split(",") if s]
-    how = told.tuned
-    groups = [[Case(s, 0.0, tuned=how), Case(s, 0.0, costs=False, tuned=how)] for s in range(told.noise)]
-    groups += [[Case(10_000 + s, size, tuned=how)] for size in sizes for s in range(told.each)]
+    groups = [[Case(s, 0.0), Case(s, 0.0, costs=False)] for s in range(told.noise)]
+    groups += [[Case(10_000 + s, size)] for size in sizes for s in range(told.each)]
     began = time.monotonic()
     results = run(groups, told.processes, told.out)
     kept = report(results)

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import polars as pl
-import pyarrow as pa
-
-from aiquant.errors import DataError, MissingError, Unreachable
-from aiquant.jobs import backtest, digests, track, trials, tuned
-from aiquant.jobs import features as feature_job
-from aiquant.jobs import train as train_job
-from aiquant.jobs.feature_table import FeatureTable
+from aiquant.errors import MissingError, Unreachable
+from aiquant.jobs import track, tune_bench, tuned
 from aiquant.jobs.journal import Journal
-from aiquant.jobs.pipeline import Inputs, Pipeline, read
 from aiquant.jobs.workspace import Workspace
-from aiquant.settings import Settings
 
 if TYPE_CHECKING:
-    from aiquant.learning.panel import Panel
-    from aiquant.learning.spaces import Params, Range
-    from aiquant.learning.splits import Fold
-    from aiquant.learning.training import Fitted
-    from aiquant.learning.tuning import Outcome, Plan
+    from aiquant.learning.tuning import Outcome
 
-POLL_S = 0.5
+
+_BEGIN = "begin it without --resume"
 
 
 @dataclass(frozen=True)
@@ -70,34 +53,6 @@ class Tuned:
     applied: Path | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """What trials are measured on: the training period of the first walk-forward fold, and its purged folds."""
-
-    pipeline: Pipeline
-    inputs: Inputs
-    panel: Panel
-    folds: list[Fold]
-    plan: Plan
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What another process works on: a study, and the very data that it is of.
-
-    Attributes
-    ----------
-    versions
-        Delta versions of the tables that were read.
-    features
-        Delta version of the table of features.
-    """
-
-    plan: Plan
-    versions: dict[str, int | None]
-    features: int
-
-
 def tune(workspace: Workspace, journal: Journal, *, resume: bool = False, apply: bool = False) -> Tuned:
     """Try parameters until ``tuning.trials`` have ended or ``tuning.timeout`` is over.
 
@@ -120,26 +75,17 @@ def tune(workspace: Workspace, journal: Journal, *, resume: bool = False, apply:
     from aiquant.learning import tracking, tuning
 
     settings = workspace.settings
-    until = time.time() + settings.tuning.timeout if settings.tuning.timeout else None
     opening = tracking.warm_up(settings.tracking, workspace.root)
-    bench = _bench(workspace, journal)
-    storage, plan = _storage(workspace), bench.plan
-    before = tuning.give_back(storage, plan)
-    if resume and not before:
-        raise MissingError(f"there is no study {plan.name} to go on with", "begin it without --resume")
-    with journal.station("trials") as station:
-        _work(workspace, bench, storage, until, journal.progress("trials"))
-        found = tuning.outcomes(storage, plan)
-        station.rows = len(found)
-        station.note = f"{before} of them found, {sum(each.state == 'pruned' for each in found)} pruned"
+    searched = search(workspace, journal, resume=resume)
+    found = searched.outcomes
     best, first = tuning.best(found), next((each for each in found if each.place == 0), None)
     model, applied = settings.learning.model, None
     if apply and best is not None:
-        applied = tuned.write(workspace, model, plan.name, best)
+        applied = tuned.write(workspace, model, searched.study, best)
         for name in tuned.outvoted(workspace, model, best):
             journal.note(f"{name} wins over {applied.name}")
     done = Tuned(
-        study=plan.name,
+        study=searched.study,
         model=model,
         best=dict(best.params) if best else None,
         best_trial=best.place if best else None,
@@ -147,7 +93,7 @@ def tune(workspace: Workspace, journal: Journal, *, resume: bool = False, apply:
         first_rank_ic=first.objective if first and first.state == "complete" else None,
         complete=sum(each.state == "complete" for each in found),
         pruned=sum(each.state == "pruned" for each in found),
-        found_before=before,
+        found_before=searched.found_before,
         trials=[_line(each) for each in found],
         applied=applied,
     )
@@ -159,193 +105,41 @@ def tune(workspace: Workspace, journal: Journal, *, resume: bool = False, apply:
     return done
 
 
-def _bench(workspace: Workspace, journal: Journal, assigned: Assignment | None = None) -> Bench:
-    """The bench of the newest data, or of what is ``assigned``."""
-    from aiquant.learning import spaces, splits
-    from aiquant.learning.tuning import Plan
+@dataclass(frozen=True)
+class Searched:
+    """A search: the study, the trials that had ended before, and all that have ended now."""
 
-    settings, pipeline = workspace.settings, Pipeline(workspace.settings)
-    pipeline.check()
-    told, model = settings.tuning, settings.learning.model
-    space = spaces.space_of(model, settings)
-    with journal.station("read bars") as station:
-        inputs = read(workspace.lake, settings, assigned.versions if assigned else None)
-        station.rows = inputs.bars.num_rows
-    plan = Plan(
-        name=f"{model}-{_digest(pipeline, inputs, space)}",
-        space=space,
-        first=spaces.present(settings, model, space),
-        trials=told.trials,
-        seed=settings.learning.seed,
-        startup=told.startup,
-        prune=told.prune,
-    )
-    if assigned is None:
-        features = feature_job.current(workspace, journal, pipeline, inputs)
-    elif plan.name == assigned.plan.name:
-        plan = assigned.plan
-        features = feature_job.at_version(workspace, pipeline, inputs, assigned.features)
-    else:
-        raise DataError(
-            f"study {assigned.plan.name} cannot be worked on by a process that finds {plan.name}: settings, code or "
-            "data became others after it began",
-            "run it again",
-        )
-    with journal.station("labels") as station:
-        panel = pipeline.panel(features, pipeline.learnt(inputs, pipeline.labels(inputs)), pipeline.universe(inputs))
-        period = pipeline.folds(panel)[0].train
-        folds = splits.purged_folds(panel, told.folds, settings.learning.embargo, period)
-        station.rows = len(period)
-        station.note = f"to learn from before {panel.dates[period[-1]]}, in {len(folds)} purged folds"
-    return Bench(pipeline, inputs, panel, folds, plan)
+    study: str
+    found_before: int
+    outcomes: list[Outcome]
 
 
-def _assignment(workspace: Workspace, bench: Bench) -> Assignment:
-    features = FeatureTable(workspace.lake, bench.pipeline.feature_set.name).version
-    assert features is not None
-    return Assignment(bench.plan, bench.inputs.versions, features)
+def search(workspace: Workspace, journal: Journal, *, resume: bool = False) -> Searched:
+    """Try parameters; every trial goes into the ledger of the lake, and nothing to MLflow.
 
-
-def _digest(pipeline: Pipeline, inputs: Inputs, space: dict[str, Range]) -> str:
-    """Of all that makes one trial comparable with another; not of how many there are, or of what is searched for."""
-    from aiquant.learning import spaces
-
-    settings = pipeline.settings
-    section = getattr(settings, settings.learning.model)
-    apart = {name: field.default for name, field in type(section).model_fields.items() if name in space}
-    others = spaces.with_params(settings, settings.learning.model, apart).fingerprint()
-    content = {name: table["digest"] for name, table in train_job.data_version(inputs).items()}
-    how = [settings.tuning.folds, settings.tuning.startup, settings.tuning.prune, str(space)]
-    return digests.of_json([content, others, pipeline.feature_set.version, digests.of_code(), how])[:10]
-
-
-def _storage(workspace: Workspace) -> str:
+    Raises
+    ------
+    As :func:`tune`.
+    """
     from aiquant.learning import tuning
 
-    told = workspace.settings.tuning.storage
-    return told.get_secret_value() if told is not None else tuning.local_storage(workspace.root)
-
-
-def _work(
-    workspace: Workspace,
-    bench: Bench,
-    storage: str,
-    until: float | None,
-    progress: Callable[[int, int | None], None],
-) -> None:
-    jobs = min(workspace.settings.tuning.jobs, bench.plan.trials)
-    if jobs == 1:
-        _try(workspace, bench, storage, until, progress)
-        return
-    from aiquant.learning import tuning
-
-    threads = max(1, (workspace.settings.learning.threads or os.cpu_count() or 1) // jobs)
-    share = {**workspace.overrides, "learning.threads": str(threads)}
-    assigned = _assignment(workspace, bench)
-    try:
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            running = [pool.submit(_worker, workspace.root, share, storage, until, assigned) for _ in range(jobs)]
-            while not all(each.done() for each in running):
-                time.sleep(POLL_S)
-                progress(len(tuning.outcomes(storage, bench.plan)), bench.plan.trials)
-            for each in running:
-                each.result()
-    except BrokenProcessPool as error:
-        raise MissingError(
-            "a process that tried parameters was killed, perhaps for want of memory",
-            "run it again: it goes on; with fewer --jobs it needs less memory",
-        ) from error
-
-
-def _worker(root: Path, overrides: dict[str, str], storage: str, until: float | None, assigned: Assignment) -> None:
-    """One of several processes, each with a panel of its own."""
-    workspace = Workspace(root, overrides)
-    _try(workspace, _bench(workspace, Journal(), assigned), storage, until, None)
-
-
-def _try(
-    workspace: Workspace,
-    bench: Bench,
-    storage: str,
-    until: float | None,
-    progress: Callable[[int, int | None], None] | None,
-) -> None:
-    from aiquant.learning import training, tuning
-
-    fitted: dict[int, list[Fitted]] = {}
-
-    def measure(place: int, params: Params) -> Iterator[float]:
-        fitted.clear()
-        fitted[place] = []
-        yield from _folds(bench, _settings(bench, params), fitted[place])
-
-    def keep(outcome: Outcome) -> None:
-        _record(workspace, bench, outcome, fitted.pop(outcome.place))
-
-    with training.one_thread_in_linear_algebra():
-        tuning.work(storage, bench.plan, measure, keep, until=until, progress=progress)
-
-
-def _folds(bench: Bench, settings: Settings, fitted: list[Fitted]) -> Iterator[float]:
-    """Fit and forecast fold after fold; gives the mean rank IC over all dates so far."""
-    from aiquant.learning import forecasters, training
-    from aiquant.learning.scores import daily_rank_ic
-
-    learning = settings.learning
-    threads, scores = learning.threads or os.cpu_count() or 1, np.empty(0)
-    for fold in bench.folds:
-        done = training.fit_fold(
-            bench.panel,
-            fold,
-            lambda: forecasters.create(learning.model, settings),
-            learning.seed,
-            threads,
-            bench.pipeline.weigh,
-        )
-        fitted.append(done)
-        panel, rows = bench.panel, fold.test
-        found = daily_rank_ic(panel.event_time[rows], done.forecast, panel.forward_return[rows])
-        scores = np.append(scores, found[np.isfinite(found)])
-        yield float(scores.mean()) if len(scores) else float("nan")
-
-
-def _settings(bench: Bench, params: Params) -> Settings:
-    from aiquant.learning import spaces
-
-    told = bench.pipeline.settings
-    return spaces.with_params(told, told.learning.model, params)
-
-
-def _record(workspace: Workspace, bench: Bench, outcome: Outcome, fitted: list[Fitted]) -> None:
-    """Into the ledger of trials; one that was not pruned with what its book earned net of costs."""
-    from aiquant.learning.trials import Trial
-
-    settings = _settings(bench, outcome.params)
-    equity = _equity(bench, settings, fitted) if outcome.state == "complete" else None
-    trial = Trial(
-        study=bench.plan.name,
-        trial=str(outcome.place),
-        model=settings.learning.model,
-        configuration=trials.configuration(settings),
-        params=outcome.params,
-        objective=outcome.objective,
-        state="complete" if outcome.state == "complete" else "pruned",
-    )
-    trials.record(workspace.lake, trial, equity)
-
-
-def _equity(bench: Bench, settings: Settings, fitted: list[Fitted]) -> pa.Table | None:
-    """The account that trades the forecasts of all folds, which lie one after the other in time; None without any."""
-    from aiquant.learning import training
-
-    name = bench.plan.name
-    forecasts = training.assembled(bench.panel, fitted, name).forecasts
-    if not forecasts.num_rows:
-        return None
-    inputs, last = bench.inputs, bench.panel.dates[bench.folds[-1].test[-1]].item()
-    bars = inputs.newest.filter(pl.DataFrame(inputs.newest.select(["date"]))["date"].le(last).to_arrow())
-    weights = backtest.book(settings, forecasts, name)
-    return backtest.account(settings, weights, bars, inputs.sessions, inputs.actions).equity
+    settings, storage = workspace.settings, tune_bench.storage_of(workspace)
+    until = time.time() + settings.tuning.timeout if settings.tuning.timeout else None
+    known = tuning.studies(storage) if resume else []
+    if resume and not any(name.startswith(f"{settings.learning.model}-") for name in known):
+        raise MissingError(f"there is no study of {settings.learning.model} to go on with", _BEGIN)
+    started = tune_bench.start(workspace, journal)
+    plan = started.plan
+    if resume and plan.name not in known:
+        raise MissingError(f"there is no study {plan.name} to go on with: data, settings or code are others", _BEGIN)
+    before = tuning.give_back(storage, plan)
+    bench = tune_bench.build(workspace, journal, started)
+    with journal.station("trials") as station:
+        tune_bench.work(workspace, bench, storage, until, journal.progress("trials"))
+        found = tuning.outcomes(storage, plan)
+        station.rows = len(found)
+        station.note = f"{before} of them found, {sum(each.state == 'pruned' for each in found)} pruned"
+    return Searched(plan.name, before, found)
 
 
 def _line(outcome: Outcome) -> dict[str, Any]:

@@ -154,6 +154,24 @@ def give_back(storage: str, plan: Plan) -> int:
         return len(_ended(study))
 
 
+def studies(storage: str) -> list[str]:
+    """The names of the studies that a database holds; none where its file is not there.
+
+    Raises
+    ------
+    Unreachable
+        When the database does not answer.
+    MissingError
+        When its driver is not installed.
+    """
+    import optuna
+
+    if storage.startswith("sqlite:///") and not Path(storage.removeprefix("sqlite:///")).is_file():
+        return []
+    with _reaching(storage):
+        return list(optuna.get_all_study_names(storage))
+
+
 def outcomes(storage: str, plan: Plan) -> list[Outcome]:
     """The trials of the plan's places that came to their end, by place."""
     with _reaching(storage):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from aiquant.errors import DataError
-from aiquant.jobs import features, tune, workspace
+from aiquant.jobs import features, tune_bench, workspace
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace
 from aiquant.learning import tuning
@@ -45,13 +45,21 @@ def put(home: Workspace, rows: pl.DataFrame) -> None:
     home.lake.write(BARS, rows.to_arrow().cast(BARS.schema))
 
 
+def begun(home: Workspace) -> tune_bench.Bench:
+    return tune_bench.build(home, Journal(), tune_bench.start(home, Journal()))
+
+
+def helper(home: Workspace, assigned: tune_bench.Assignment) -> tune_bench.Bench:
+    return tune_bench.build(home, Journal(), tune_bench.start(home, Journal(), assigned.versions), assigned)
+
+
 def test_bars_that_arrive_after_the_beginning_change_nothing(home: Workspace, bars: pl.DataFrame) -> None:
-    bench = tune._bench(home, Journal())
-    assigned = tune._assignment(home, bench)
+    bench = begun(home)
+    assigned = tune_bench.assignment(home, bench)
     put(home, bars.with_columns(pl.col("known_from").max(), pl.col("close") * 1.01))
     features.build(home, Journal())
     version = home.lake.version("features_core")
-    again = tune._bench(home, Journal(), assigned)
+    again = helper(home, assigned)
     assert again.plan == bench.plan
     np.testing.assert_array_equal(again.panel.X, bench.panel.X)
     assert home.lake.version("features_core") == version, "the table of features is left as it is"
@@ -59,21 +67,21 @@ def test_bars_that_arrive_after_the_beginning_change_nothing(home: Workspace, ba
 
 @pytest.mark.slow
 def test_processes_work_on_the_study_that_was_begun(home: Workspace, bars: pl.DataFrame) -> None:
-    bench, storage = tune._bench(home, Journal()), tuning.local_storage(home.root)
+    bench, storage = begun(home), tuning.local_storage(home.root)
     put(home, bars)
     version = home.lake.version("features_core")
-    tune._work(home, bench, storage, None, lambda done, total: None)
+    tune_bench.work(home, bench, storage, None, lambda done, total: None)
     assert [each.place for each in tuning.outcomes(storage, bench.plan)] == [0, 1]
     assert home.lake.version("features_core") == version
 
 
 def test_a_process_that_finds_another_study_refuses(home: Workspace, bars: pl.DataFrame) -> None:
-    assigned = tune._assignment(home, tune._bench(home, Journal()))
+    assigned = tune_bench.assignment(home, begun(home))
     with pytest.raises(DataError, match=f"study {assigned.plan.name} cannot be worked on.*run it again"):
-        tune._bench(Workspace(home.root, {**TOLD, "tuning.folds": "5"}), Journal(), assigned)
+        helper(Workspace(home.root, {**TOLD, "tuning.folds": "5"}), assigned)
     put(home, bars)
     features.build(home, Journal())
     newer = home.lake.version("features_core")
     assert newer is not None
     with pytest.raises(DataError, match=f"version {newer} of table features_core was made from other data"):
-        tune._bench(home, Journal(), replace(assigned, features=newer))
+        helper(home, replace(assigned, features=newer))
