@@ -53,6 +53,7 @@ SIGNALS = (0.02, 0.04, 0.06, PLANTED, 0.1)
 
 FAST: dict[str, Any] = {
     "learning": {"threads": 1, "min_train_years": 3},
+    "judgement": {"horizons": (5,)},
     "xgboost": {"n_estimators": 20, "max_depth": 3, "learning_rate": 0.15, "max_bin": 32},
 }
 """The settings that all trials start from."""
@@ -63,7 +64,6 @@ SPACE = "[tuning.space]\nn_estimators = [10, 40]\nmax_depth = [2, 5]\n"
 
 TRIES: tuple[dict[str, Any], ...] = (
     {},
-    {"learning": {"seed": 8}, "labels": {"target": "excess"}},
     {"learning": {"model": "ridge"}},
     {"portfolio": {"quantile": 0.1}},
     {"portfolio": {"quantile": 0.3}},
