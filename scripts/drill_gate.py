@@ -53,7 +53,7 @@ SIGNALS = (0.02, 0.04, 0.06, PLANTED, 0.1)
 
 FAST: dict[str, Any] = {
     "learning": {"threads": 1, "min_train_years": 3},
-    "judgement": {"horizons": (5,)},
+    "judgement": {"horizons": "5"},
     "xgboost": {"n_estimators": 20, "max_depth": 3, "learning_rate": 0.15, "max_bin": 32},
 }
 """The settings that all trials start from."""

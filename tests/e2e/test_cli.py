@@ -240,8 +240,42 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 def test_a_misspelt_option_is_one_json_object_too(aiquant: Aiquant) -> None:
     answer = aiquant("lake", "ls", "--wrkspace", "x", "--json")
-    assert answer.code == 2 and "No such option" in answer.err
+    assert answer.code == 2 and "no such option" in answer.err
     assert answer.json["error"]["exit_code"] == 2 and "--wrkspace" in answer.json["error"]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem", "remedy"),
+    [
+        (("explain",), "missing option '--symbol'", "aiquant explain --help"),
+        (("models", "promote"), "missing argument", "aiquant models promote --help"),
+        (("tune", "--trials", "x"), "the value of --trials is not a whole number", "write a whole number"),
+        (("tune", "--timeout", "x"), "the value of --timeout is not a number", "write a number"),
+        (("predict", "--date", "2020-13-01"), "the value of --date is not a date", "write a date, as 2024-06-28"),
+        (("models", "nosuch"), "no such command 'nosuch'", "aiquant models --help"),
+    ],
+)
+def test_misuse_is_told_as_every_other_error(
+    aiquant: Aiquant, tmp_path: Path, words: tuple[str, ...], problem: str, remedy: str
+) -> None:
+    answer = aiquant(*words, "--json", cwd=tmp_path)
+    told = answer.json["error"]
+    assert (answer.code, told["kind"], told["exit_code"]) == (2, "UsageError", 2)
+    assert problem in told["problem"] and remedy in told["remedy"]
+    assert answer.err.startswith("error: ") and "\n  try: " in answer.err
+
+
+def test_a_setting_that_cannot_be_says_what_to_do(aiquant: Aiquant, tmp_path: Path) -> None:
+    aiquant("init", tmp_path)
+    for name, text, why in (
+        ("tuning.trials", "0", "it has to be greater than or equal to 1"),
+        ("learning.seed", "x", "not a whole number"),
+        ("xgboost.subsample", "much", "not a number"),
+        ("data.screen", "perhaps", "neither true nor false"),
+    ):
+        answer = aiquant("config", "show", "--set", f"{name}={text}", cwd=tmp_path)
+        assert answer.code == 2 and f"setting {name} = '{text}': {why}" in answer.err
+        assert "\n  try: correct it" in answer.err
 
 
 def test_an_interruption_is_told(tmp_path: Path, prices: Path, aiquant: Aiquant) -> None:

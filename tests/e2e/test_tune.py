@@ -104,6 +104,7 @@ def test_wrong_use_is_told(done_run: tuple[Path, Any], aiquant: Aiquant) -> None
     ):
         answer = aiquant(*words, "-w", folder)
         assert (answer.code, told in answer.err) == (code, True), answer.err
+        assert "read bars" not in answer.err, "it is told before anything is read"
 
 
 def _trials(store: Path) -> int:

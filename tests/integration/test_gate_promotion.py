@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sys
 from datetime import date
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from aiquant import schemas
-from aiquant.errors import RefusedError, Unreachable, UsageError
+from aiquant.errors import MissingError, RefusedError, Unreachable, UsageError
 from aiquant.jobs import backtest, evaluate, models, train, workspace
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace, read_json
 from aiquant.learning import registry, tracking
+from aiquant.learning import trials as ledger
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TOLD = {"learning.model": "ridge", "leakage.cuts": "1"}
@@ -38,6 +40,80 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
 
 def again(home: Workspace, **told: str) -> Workspace:
     return workspace.open_(home.root, TOLD | {name.replace("__", "."): value for name, value in told.items()})
+
+
+@pytest.fixture
+def apart(trained: tuple[Workspace, str], tmp_path: Path) -> tuple[Workspace, str]:
+    """The same in a workspace of its own, which MLflow knows nothing of."""
+    root = tmp_path / "w"
+    shutil.copytree(trained[0].root, root, ignore=shutil.ignore_patterns("mlflow.db", "mlartifacts"))
+    return workspace.open_(root, TOLD), trained[1]
+
+
+def try_more(home: Workspace, count: int) -> None:
+    told = [ledger.Trial("luck", str(i), "ridge", f"configuration {i}", state="pruned") for i in range(count)]
+    home.lake.write(schemas.TRIALS, ledger.rows(told))
+
+
+def overtaken(home: Workspace, first: str) -> str:
+    """The run passed and was in use, until somebody put another, refused one in its place; the other's id."""
+    assert evaluate.evaluate(home, Journal(), first).promoted
+    rival = again(home, portfolio__quantile="0.3", labels__target="excess")
+    run_id = train.train(rival, Journal()).run_id
+    backtest.of_run(rival, Journal(), run_id)
+    assert not evaluate.evaluate(rival, Journal(), run_id).promoted
+    assert models.promote(home, run_id, override="a test").line.aliases == ["champion"]
+    return run_id
+
+
+def test_a_pass_counts_no_longer_when_more_was_tried(apart: tuple[Workspace, str]) -> None:
+    home, first = apart
+    second = overtaken(home, first)
+    assert models.show(home, "previous").passed
+    try_more(home, 5000)
+    for name in ("1", "previous", first):
+        with pytest.raises(RefusedError, match="version 1 of model aiquant did not pass the gate"):
+            models.promote(home, name)
+    shown = models.show(home, "previous")
+    assert not shown.passed and shown.figures["trials"] == 5002, "the verdict of now is stored"
+    assert models.show(home).line.run_id == second
+
+    shutil.rmtree(home.runs / first)
+    try_more(home, 5001)
+    with pytest.raises(MissingError, match=f"run {first} cannot be judged again.*no run"):
+        models.promote(home, "1")
+    used = models.promote(home, "1", override="the folder is lost")
+    assert used.line.aliases == ["champion"] and used.line.override == "the folder is lost"
+    assert models.rollback(home).promotions[-1]["override"] is None, "a way back is no override of its own"
+
+
+def test_a_verdict_of_now_is_not_asked_for_again(apart: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    home, first = apart
+    run_id = overtaken(home, first)
+    assert models.rollback(home).line.run_id == first
+    monkeypatch.setattr(evaluate, "evaluate", None)  # would fail when asked
+    with pytest.raises(RefusedError, match="did not pass the gate"):
+        models.promote(home, run_id)
+    assert models.promote(home, first).line.aliases == ["champion"], "it is the champion already"
+
+
+def test_a_refused_run_that_nobody_judged_since_is_told_its_reasons_of_now(apart: tuple[Workspace, str]) -> None:
+    home, first = apart
+    strict = again(home, gate__min_sessions="100000")
+    assert not evaluate.evaluate(strict, Journal(), first).promoted
+    with pytest.raises(RefusedError, match="at least 100000 is asked for"):
+        models.promote(strict, first)
+    assert models.promote(home, first).passed, "by the thresholds of now it passes"
+
+
+@pytest.mark.parametrize("name", ["model.json", "coefficients.json"])
+@pytest.mark.parametrize("content", ["{", '{"payload": "other"}'])
+def test_a_damaged_model_is_neither_judged_nor_used(apart: tuple[Workspace, str], name: str, content: str) -> None:
+    home, first = apart
+    (home.runs / first / "models" / "final" / name).write_text(content, encoding="utf-8")
+    with pytest.raises(RefusedError, match="do not use it"):
+        evaluate.evaluate(home, Journal(), first)
+    assert not (home.runs / first / "verdict.json").exists() and models.list_models(home) == []
 
 
 def test_nothing_is_registered_where_mlflow_does_not_answer(trained: tuple[Workspace, str]) -> None:

@@ -264,6 +264,27 @@ class TestRegistry:
         assert {name: int(number) for name, number in told.items()} == {"champion": 3, "previous": 2}
         assert registry.rollback(store).version == 2
 
+    @pytest.mark.parametrize("change", ["another", "broken"])
+    def test_a_damaged_artefact_does_not_come_into_use(self, store: Tracking, tmp_path: Path, change: str) -> None:
+        version = self.offer(store, tmp_path, "one")
+        self.offer(store, tmp_path, "three")
+        place = Path(store.client.get_logged_model(version.model_id).artifact_location.removeprefix("file://"))
+        place = Path(str(place).replace("%20", " ")) / tracking.MODEL_DATA
+        if change == "another":
+            model(place, seed=99)
+        else:
+            (place / "model.json").write_text("{", encoding="utf-8")
+        for attempt in (lambda: registry.promote(store, 1), lambda: registry.rollback(store)):
+            with pytest.raises(RefusedError, match="do not use it"):
+                attempt()
+        assert self.aliases(store) == {2: ("champion",), 1: ("previous",)}
+
+    def test_a_version_is_found_by_its_number_run_or_alias(self, store: Tracking, tmp_path: Path) -> None:
+        one = self.offer(store, tmp_path, "one")
+        assert [registry.named(store, name) for name in ("1", "champion", one.run_id)] == [one] * 3
+        with pytest.raises(MissingError, match="has no challenger; see the versions"):
+            registry.named(store, "challenger")
+
     def test_the_champion_is_loaded_as_it_was_registered_or_not_at_all(self, store: Tracking, tmp_path: Path) -> None:
         version = self.offer(store, tmp_path, "first")
         expected = forecasters.load(tmp_path / "first" / "model").predict(X)

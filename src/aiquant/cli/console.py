@@ -37,16 +37,18 @@ class Terminal(Listener):
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
             console=self.out,
             transient=True,
         )
         self._bar.start()
-        self._task = self._bar.add_task(name, total=None)
+        self._task = self._bar.add_task(name, total=None, count="")
 
     def advanced(self, name: str, done: int, total: int | None) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total)
+            count = f"{done:,}" if total is None else f"{done:,}/{total:,}"
+            self._bar.update(self._task, completed=done, total=total, count=count)
 
     def ended(self, station: Station) -> None:
         self._close()

@@ -40,11 +40,14 @@ def conclusion(done: Ran) -> list[object]:
     """What a run came to, for a person."""
     return [
         "",
+        *summary.set_aside(done.ingested),
         summary.forecasts(done.judgement),
         summary.strategies(done.backtest.figures),
         *summary.honest(done.judgement, done.backtest.figures),
         done.leakage["sentence"],
-        *summary.gate(done.evaluated.verdict, done.evaluated.reasons),
+        *summary.gate(
+            done.evaluated.verdict, done.evaluated.reasons, done.evaluated.model_version, done.evaluated.aliases
+        ),
         f"The report: {done.report}",
     ]
 

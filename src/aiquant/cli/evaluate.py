@@ -30,7 +30,7 @@ def evaluate(
         table(["check", "passed", "value", "threshold", "why"], rows),
         *summary.judgement(found["judgement"]),
         *summary.paths(found["paths"]),
-        *summary.gate(done.verdict, done.reasons),
+        *summary.gate(done.verdict, done.reasons, done.model_version, done.aliases),
     )
     if not done.promoted:
         raise typer.Exit(RefusedError.exit_code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aiquant.cli import options
+from aiquant.cli import options, summary
 from aiquant.cli.console import Console, table
 from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
 
@@ -248,7 +248,7 @@ def _show(console: Console, done: Ingested) -> None:
     ]
     if done.reasons:
         lines.append(table(["set aside because", "rows"], list(done.reasons.items())))
-        lines.append('See them with: aiquant lake sql "select place, reason, payload from dead_letters limit 20"')
+        lines.append(summary.LETTERS)
     if done.findings:
         lines.append(table(["finding", "count"], list(done.findings.items())))
         lines.append('See them with: aiquant lake sql "select * from findings limit 20"')

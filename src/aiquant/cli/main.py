@@ -39,6 +39,7 @@ from aiquant.cli import (
     train,
     tune,
 )
+from aiquant.cli.usage import Verbs
 from aiquant.errors import AiquantError, Unreachable, UsageError
 
 INTERRUPTED = 130
@@ -53,6 +54,7 @@ Exit codes: 0 fine, 1 a check failed, 2 wrong use, 3 something needed is missing
 
 app = typer.Typer(
     name="aiquant",
+    cls=Verbs,
     help="An AI quantitative analyst: from market data to a judged, reported trading model.",
     epilog=EPILOG,
     no_args_is_help=True,

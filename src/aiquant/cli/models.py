@@ -43,7 +43,10 @@ def ls(workspace: WorkspaceOption = None, told: SetOption = None, as_json: JsonO
 
 @app.command("show", epilog="Example: aiquant models show 3")
 def show(
-    version: Annotated[int | None, typer.Argument(metavar="VERSION", help="Default: the champion.")] = None,
+    which: Annotated[
+        str | None,
+        typer.Argument(metavar="VERSION|ALIAS|RUN", help="champion, challenger, previous …; default: the champion."),
+    ] = None,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
     as_json: JsonOption = False,
@@ -51,7 +54,7 @@ def show(
     """Show a version: the verdict of the gate on it, and each time that it came into use."""
     from aiquant.jobs import models as job
 
-    _answer(Console(as_json), job.show(options.workspace(workspace, told), version))
+    _answer(Console(as_json), job.show(options.workspace(workspace, told), which))
 
 
 @app.command("compare", epilog="Example: aiquant models compare challenger champion")
@@ -81,7 +84,9 @@ def compare(
 
 @app.command("promote", epilog="Example: aiquant models promote 3")
 def promote(
-    which: Annotated[str, typer.Argument(metavar="VERSION|RUN", help="Number of a version, or a run's id.")],
+    which: Annotated[
+        str, typer.Argument(metavar="VERSION|ALIAS|RUN", help="Number of a version, an alias, or a run's id.")
+    ],
     override: Annotated[
         str | None,
         typer.Option(metavar="WHY", help="Promote it although the gate refused it; the reason is kept for all to see."),
@@ -90,10 +95,14 @@ def promote(
     told: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a version in the champion's place; exit code 4 when the gate did not let it pass."""
+    """Put a version in the champion's place; exit code 4 when the gate does not let it pass.
+
+    Where more was tried since the gate let it pass, it is judged again first.
+    """
     from aiquant.jobs import models as job
 
-    _answer(Console(as_json), job.promote(options.workspace(workspace, told), which, override))
+    console = Console(as_json)
+    _answer(console, job.promote(options.workspace(workspace, told), which, override, console.journal))
 
 
 @app.command("rollback", epilog="Example: aiquant models rollback")

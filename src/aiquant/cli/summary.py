@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiquant.cli.console import table
+
+if TYPE_CHECKING:
+    from aiquant.jobs.ingest import Ingested
+
+LETTERS = 'See them with: aiquant lake sql "select place, reason, payload from dead_letters limit 20"'
 
 
 def strategies(figures: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -35,13 +40,25 @@ def strategies(figures: Mapping[str, Mapping[str, Any]]) -> Any:
     return table(columns, rows)
 
 
+def set_aside(done: Ingested | None) -> list[str]:
+    """What became of the rows of a source, if one was read."""
+    if done is None:
+        return []
+    told = f"Taken in: {done.rows:,} rows of {done.symbols:,} symbol(s). Set aside: {done.dead_letters:,} row(s)"
+    if not done.dead_letters:
+        return [f"{told}."]
+    reasons = "; ".join(f"{reason} ({count:,})" for reason, count in list(done.reasons.items())[:3])
+    return [f"{told}: {reasons}.", f"  {LETTERS}"]
+
+
 def forecasts(judgement: Mapping[str, Any]) -> str:
     """Out-of-sample rank IC in one line."""
     if not judgement["dates"]:
         return "Out of sample there is no date whose forecasts can be judged."
     return (
         f"Out of sample, {judgement['first']} to {judgement['last']}: rank IC {number(judgement['rank_ic'], digits=4)} "
-        f"(t = {number(judgement['rank_ic_t'], digits=2)}, Newey–West, {judgement['dates']:,} dates)"
+        f"(t = {number(judgement['rank_ic_t'], digits=2)}, Newey–West, {judgement['dates']:,} dates whose outcome is "
+        "known)"
     )
 
 
@@ -76,11 +93,19 @@ def paths(told: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def gate(verdict: str, reasons: Iterable[str]) -> list[str]:
-    """What the gate said, and why."""
+def gate(verdict: str, reasons: Iterable[str], version: int | None = None, aliases: Iterable[str] = ()) -> list[str]:
+    """What the gate said, and why; and whether the model is registered (as which version) and in use."""
     if verdict == "promoted":
-        return ["The gate promoted the model: it is registered as champion."]
-    return ["The gate refused the model:", *(f"  · {reason}" for reason in reasons)]
+        return [f"The gate promoted the model: it is registered as version {version}, the champion."]
+    lines = ["The gate refused the model:", *(f"  · {reason}" for reason in reasons)]
+    if version is not None and "champion" in aliases:
+        back = "aiquant models rollback, or promote another version"
+        lines.append(f"It is registered as version {version} and stays in use until somebody changes that: {back}.")
+    elif version is not None:
+        lines.append(f"It is registered as version {version}, and is not in use.")
+    else:
+        lines.append("It is not registered.")
+    return lines
 
 
 def remarks(notes: Iterable[str]) -> list[str]:

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import DataError, MissingError
-from aiquant.jobs import leakage, manifest, paths, rivals, track, trials
+from aiquant.jobs import digests, leakage, manifest, paths, rivals, track, trials
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, read
+from aiquant.jobs.train import saved_model
 from aiquant.jobs.workspace import Workspace, read_json, read_optional, write_json
 from aiquant.settings import GateSettings, Settings
 
@@ -38,7 +39,11 @@ class Evaluated:
     figures
         What the rules were reckoned from: trials, luck's Sharpe ratio, p-values …
     model_version
-        Version in the registry, when it was registered.
+        Version in the registry; None where the run is not registered.
+    aliases
+        Of that version: ``champion`` is in use.
+    basis
+        See :class:`aiquant.learning.gate.Verdict`.
     """
 
     run_id: str
@@ -47,6 +52,8 @@ class Evaluated:
     reasons: list[str]
     figures: dict[str, float | None] = field(default_factory=dict)
     model_version: int | None = None
+    aliases: tuple[str, ...] = ()
+    basis: str = ""
 
     @property
     def verdict(self) -> str:
@@ -78,6 +85,8 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs
         When the run was not backtested.
     DataError
         When its feature set is no longer the one that it was trained on.
+    RefusedError
+        When its final model is not the one that was trained.
     Unreachable
         When MLflow does not answer; nothing is registered then, and evaluating again completes it.
     """
@@ -90,6 +99,7 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs
         raise MissingError(f"run {run_id} was not backtested", f"do it with: aiquant backtest --run {run_id}")
     pipeline = Pipeline(settings)
     _demand_same_features(run_id, told["features"], pipeline)
+    saved_model(folder, told)
     opening = tracking.warm_up(workspace.settings.tracking, workspace.root)
     inputs = inputs or read(workspace.lake, settings, manifest.versions_of(told))
     if not (folder / "leakage.json").is_file():
@@ -100,12 +110,14 @@ def evaluate(workspace: Workspace, journal: Journal, run_id: str, inputs: Inputs
     with journal.station("gate") as station:
         decided = _decide(workspace, pipeline, inputs, run_id, store)
         station.note = f"{_word(decided)}, {decided.figures['trials']:.0f} trial(s)"
-    done = Evaluated(run_id, decided.promoted, decided.to_dict()["checks"], list(decided.reasons), decided.figures)
+    checks, reasons = decided.to_dict()["checks"], list(decided.reasons)
+    done = Evaluated(run_id, decided.promoted, checks, reasons, decided.figures, basis=decided.basis)
     write_json(folder / "verdict.json", done.to_dict())
     with journal.station("log the verdict") as station:
         version = track.log_verdict(workspace, store, run_id, decided)
-        station.note = f"registered as version {version}" if version is not None else "nothing is registered by it"
-    done = replace(done, model_version=version)
+        station.note = "nothing is registered by it" if version is None else f"registered as version {version.version}"
+    if version is not None:
+        done = replace(done, model_version=version.version, aliases=version.aliases)
     write_json(folder / "verdict.json", done.to_dict())
     return done
 
@@ -131,7 +143,8 @@ def _decide(workspace: Workspace, pipeline: Pipeline, inputs: Inputs, run_id: st
     judged = judgement.judge(forecasts, labels, inputs.sessions)
     rival = rivals.champion(lake, store, pipeline.settings, run_id, labels, judged)
     plain = lake.read(schemas.EQUITY, where={"run_id": f"{run_id}:equal weight"})
-    return hold(
+    against = basis(workspace, store)
+    decided = hold(
         pipeline,
         inputs,
         Candidate(forecasts, labels, judged, lake.read(schemas.EQUITY, where={"run_id": run_id}), plain),
@@ -141,6 +154,16 @@ def _decide(workspace: Workspace, pipeline: Pipeline, inputs: Inputs, run_id: st
         tunings=trials.tunings(lake, pipeline.settings),
         champion=rival,
     )
+    return replace(decided, basis=against)
+
+
+def basis(workspace: Workspace, store: Tracking) -> str:
+    """Digest of what any run of the workspace is held against: trials, thresholds, champion."""
+    from aiquant.learning import registry
+
+    used = registry.champion(store)
+    told = [trials.configurations(workspace.lake), workspace.settings.gate.model_dump()]
+    return digests.of_json([*told, used.run_id if used is not None else None])
 
 
 @dataclass(frozen=True, eq=False)

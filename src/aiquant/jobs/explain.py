@@ -16,7 +16,7 @@ from aiquant.jobs import features as feature_job
 from aiquant.jobs import manifest
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Pipeline, read
-from aiquant.jobs.train import FINAL
+from aiquant.jobs.train import FINAL, saved_model
 from aiquant.jobs.workspace import Workspace, read_json, write_text
 
 if TYPE_CHECKING:
@@ -76,8 +76,6 @@ def explain(
     UsageError
         When the picture has another ending.
     """
-    from aiquant.learning import forecasters
-
     if picture is not None and picture.suffix not in (".html", ".png"):
         raise UsageError(f"{picture}: a picture ends in .html or .png", "write for example --picture why.html")
     folder = workspace.run_folder(run_id)
@@ -90,7 +88,7 @@ def explain(
         here = np.flatnonzero(panel.dates == np.datetime64(day))
         at = _row(panel, here, symbol, day)
         fold, name = _whose(read_json(folder / "folds.json")["folds"], panel.event_time[at])
-        done = _told(panel, here, at, forecasters.load(folder / "models" / name), run_id, fold)
+        done = _told(panel, here, at, saved_model(folder, told, name), run_id, fold)
         if picture is not None:
             _draw(done, picture)
     return done if picture is None else Explained(**{**vars(done), "picture": picture})

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aiquant.errors import MissingError, RefusedError, UsageError
-from aiquant.jobs import track
+from aiquant.errors import DataError, MissingError, RefusedError, Unreachable, UsageError
+from aiquant.jobs import evaluate, track
+from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
@@ -86,8 +87,13 @@ def list_models(workspace: Workspace) -> list[ModelLine]:
     return [_line(found) for found in registry.list_versions(store)]
 
 
-def show(workspace: Workspace, version: int | None = None) -> Shown:
+def show(workspace: Workspace, which: str | None = None) -> Shown:
     """One version, by default the champion.
+
+    Parameters
+    ----------
+    which
+        Number of a version, a run's id, or an alias: ``champion``, ``challenger``, ``previous``.
 
     Raises
     ------
@@ -96,15 +102,14 @@ def show(workspace: Workspace, version: int | None = None) -> Shown:
     """
     from aiquant.learning import registry
 
-    store = _store(workspace)
-    found = registry.champion(store) if version is None else registry.get(store, version)
-    if found is None:
-        raise MissingError(f"model {store.model_name} has no champion", "see the versions with: aiquant models ls")
-    return _shown(found)
+    return _shown(registry.named(_store(workspace), which or registry.CHAMPION))
 
 
-def promote(workspace: Workspace, which: str, override: str | None = None) -> Shown:
-    """Put a version (its number), or the model of a run (its id), in the champion's place.
+def promote(workspace: Workspace, which: str, override: str | None = None, journal: Journal | None = None) -> Shown:
+    """Put a version (its number or alias), or the model of a run (its id), in the champion's place.
+
+    The verdict has to be of now: where more was tried since it was given, or thresholds or the champion became others,
+    the run is held against the gate again.
 
     Parameters
     ----------
@@ -114,32 +119,67 @@ def promote(workspace: Workspace, which: str, override: str | None = None) -> Sh
     Raises
     ------
     RefusedError
-        When the gate did not let it pass and no reason is given.
+        When the gate does not let it pass and no reason is given; when its model is not the one that was trained.
     MissingError
-        When there is no such version or run, or the run was not judged.
+        When there is no such version or run, or the run was not judged, or cannot be judged again.
     UsageError
         When the reason is empty.
     """
     from aiquant.learning import registry
-    from aiquant.learning.gate import Verdict
 
     if override is not None and not override.strip():
         raise UsageError("an override needs a reason", 'write it: --override "why the gate is wrong here"')
     store = _store(workspace)
-    if which.isdecimal():
-        return _shown(registry.promote(store, int(which), override))
-    known = next((v for v in registry.list_versions(store) if v.run_id == which), None)
-    if known is not None:
+    if not which.isdecimal() and (workspace.runs / which / "manifest.json").is_file():
+        known = next((v for v in registry.list_versions(store) if v.run_id == which), None)
+        if known is None:
+            return _promote_run(workspace, store, which, override, journal or Journal())
+    else:
+        known = registry.named(store, which)
+    if registry.CHAMPION in known.aliases:
         return _shown(registry.promote(store, known.version, override))
-    file = workspace.run_folder(which) / "verdict.json"
+    stands = _renewed(workspace, store, known.run_id, known.basis, override, journal or Journal())
+    return _shown(registry.promote(store, known.version, override, stands))
+
+
+def _promote_run(workspace: Workspace, store: Tracking, run_id: str, override: str | None, journal: Journal) -> Shown:
+    """The way of a run that is not registered: only a pass of now, or a reason, registers it."""
+    from aiquant.learning import registry
+    from aiquant.learning.gate import Verdict
+
+    file = workspace.run_folder(run_id) / "verdict.json"
     if not file.is_file():
-        raise MissingError(f"run {which} was not judged", f"do it with: aiquant evaluate {which}")
+        raise MissingError(f"run {run_id} was not judged", f"do it with: aiquant evaluate {run_id}")
+    told = read_json(file)
+    basis = "" if told["promoted"] else told.get("basis", "")  # a pass that was not registered is to be completed
+    _renewed(workspace, store, run_id, basis, override, journal)
     verdict = Verdict.from_dict(read_json(file))
-    if override is None:
-        why = "; ".join(verdict.reasons) or "it passed the gate and was not registered"
-        raise RefusedError(f"run {which}: {why}", f"evaluate it (again): aiquant evaluate {which}")
-    version = track.register_anyway(workspace, store, which, verdict, override)
-    return _shown(registry.get(store, version))
+    if not verdict.promoted and override is None:
+        raise RefusedError(
+            f"run {run_id} did not pass the gate: {'; '.join(verdict.reasons)}",
+            'give a reason to promote it all the same: --override "why"',
+        )
+    if override is not None and not verdict.promoted:
+        return _shown(registry.get(store, track.register_anyway(workspace, store, run_id, verdict, override)))
+    return _shown(registry.named(store, run_id))
+
+
+def _renewed(
+    workspace: Workspace, store: Tracking, run_id: str, basis: str, override: str | None, journal: Journal
+) -> bool:
+    """Have a run judged anew unless its verdict is of now; whether there is a verdict of now."""
+    if basis == evaluate.basis(workspace, store):
+        return True
+    journal.note(f"the verdict on {run_id} is older than what was tried, set or used since: it is judged again")
+    try:
+        evaluate.evaluate(workspace, journal, run_id)
+    except (DataError, MissingError) as error:
+        if override is not None and not isinstance(error, Unreachable):
+            return False
+        raise type(error)(
+            f"run {run_id} cannot be judged again, and its verdict is out of date: {error.problem}", error.remedy
+        ) from error
+    return True
 
 
 def rollback(workspace: Workspace) -> Shown:
@@ -172,23 +212,16 @@ def compare(workspace: Workspace, first: str | None = None, second: str | None =
 
     store = _store(workspace)
     versions = registry.list_versions(store)
-    used = _named(versions, second or registry.CHAMPION, store.model_name)
+    used = registry.named(store, second or registry.CHAMPION)
     others = [v for v in versions if v.version != used.version]
     waiting = next((v for v in others if registry.CHALLENGER in v.aliases), others[0] if others else None)
     if first is None and waiting is None:
         raise MissingError(f"model {store.model_name} has one version alone", "there is nothing to compare it with")
-    asked = waiting if first is None and waiting is not None else _named(versions, str(first), store.model_name)
+    asked = waiting if first is None and waiting is not None else registry.named(store, str(first))
     told = [v.metrics | {f"gate_{n}": x for n, x in v.figures.items() if x is not None} for v in (asked, used)]
     names = [*told[0], *(name for name in told[1] if name not in told[0])]
     figures = {name: (told[0].get(name), told[1].get(name)) for name in names}
     return Compared(_line(asked), _line(used), figures, _other_settings(workspace, asked.run_id, used.run_id))
-
-
-def _named(versions: list[Version], name: str, model: str) -> Version:
-    for version in versions:
-        if name in (str(version.version), version.run_id, *version.aliases):
-            return version
-    raise MissingError(f"model {model} has no version {name!r}", "see the versions with: aiquant models ls")
 
 
 def _other_settings(workspace: Workspace, first: str, second: str) -> dict[str, tuple[Any, Any]]:
@@ -204,7 +237,7 @@ def _store(workspace: Workspace) -> Tracking:
     from aiquant.learning import tracking
 
     if not tracking.is_there(workspace.settings.tracking, workspace.root):
-        raise MissingError("nothing was tracked in this workspace yet", "train a model with: aiquant run")
+        raise MissingError("nothing was tracked in this workspace yet", "train and judge a model with: aiquant run")
     return tracking.connect(workspace.settings.tracking, workspace.root)
 
 

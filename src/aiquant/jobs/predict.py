@@ -16,7 +16,7 @@ from aiquant.jobs import features as feature_job
 from aiquant.jobs import manifest, tables
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, read
-from aiquant.jobs.train import FINAL
+from aiquant.jobs.train import saved_model
 from aiquant.jobs.workspace import Workspace, read_json
 from aiquant.settings import Settings
 
@@ -47,9 +47,11 @@ def predict(
     Raises
     ------
     DataError
-        When no bar lies on that day, or the model's file was changed.
+        When no bar lies on that day.
+    RefusedError
+        When the model's files were changed.
     """
-    from aiquant.learning import forecasters, training
+    from aiquant.learning import training
 
     if out is not None:
         tables.writer_of(out)
@@ -59,7 +61,7 @@ def predict(
     inputs = inputs or read(workspace.lake, pipeline.settings)
     rows = feature_job.current(workspace, journal, pipeline, inputs)
     with journal.station("predict") as station:
-        model = forecasters.load(folder / "models" / FINAL)
+        model = saved_model(folder, told)
         panel = pipeline.panel(rows, schemas.LABELS.schema.empty_table(), pipeline.universe(inputs))
         asked = np.datetime64(day) if day is not None else panel.dates.max()
         chosen = np.flatnonzero(panel.dates == asked)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from aiquant.jobs.tune import Tuned
     from aiquant.learning.gate import Verdict
+    from aiquant.learning.registry import Version
     from aiquant.learning.tracking import Logged, Part, Record, Tracking
 
 
@@ -89,14 +90,13 @@ def log_study(workspace: Workspace, tracking: Tracking, tuned: Tuned) -> Logged:
     return mlflow.log_run(tracking, record, anew=True)
 
 
-def log_verdict(workspace: Workspace, tracking: Tracking, run_id: str, verdict: Verdict) -> int | None:
+def log_verdict(workspace: Workspace, tracking: Tracking, run_id: str, verdict: Verdict) -> Version | None:
     """Add backtest and verdict to a run that was logged; register its model if the gate let it pass.
 
     Returns
     -------
-    int or None
-        The version in the registry; None where the gate refused.
-
+    Version or None
+        The run's version in the registry; None where the gate refused and it was not registered before.
     """
     from aiquant.learning import registry
     from aiquant.learning import tracking as mlflow
@@ -112,9 +112,8 @@ def log_verdict(workspace: Workspace, tracking: Tracking, run_id: str, verdict: 
     kept = [folder / name for name in ("backtest.json", "leakage.json")]
     mlflow.add(tracking, logged, metrics | judged, tags, [path for path in kept if path.is_file()])
     if not verdict.promoted:
-        registry.restate(tracking, logged, verdict)
-        return None
-    return registry.register(tracking, logged, verdict, _scores(folder, metrics)).version
+        return registry.restate(tracking, logged, verdict)
+    return registry.register(tracking, logged, verdict, _scores(folder, metrics))
 
 
 def register_anyway(workspace: Workspace, tracking: Tracking, run_id: str, verdict: Verdict, why: str) -> int:

@@ -154,7 +154,7 @@ def _write(
 
     folder = workspace.runs / study.run_id
     workspace.lake.replace(schemas.FORECASTS, study.trained.forecasts, {"run_id": study.run_id})
-    _save_models(folder / "models", study)
+    saved = _save_models(folder / "models", study)
     judged = study.judgement.to_dict()
     write_json(folder / "judgement.json", judged)
     write_json(
@@ -173,6 +173,7 @@ def _write(
             "version": pipeline.feature_set.version,
             "count": len(study.panel.features),
         },
+        "model": {"digest": saved},
         "results": {
             "forecasts": {"rows": study.trained.forecasts.num_rows, "digest": digest(study.trained.forecasts)},
             "rank_ic": judged["rank_ic"],
@@ -217,16 +218,34 @@ def _write_importance(workspace: Workspace, study: Study) -> None:
     write_text(folder / PICTURE, importance.picture(found))
 
 
-def _save_models(folder: Path, study: Study) -> None:
-    """All models beside the old ones, then in their place."""
+def saved_model(folder: Path, told: dict[str, Any], name: str = FINAL) -> Forecaster:
+    """A model of the run in ``folder``, the final one checked against the digest of its manifest ``told``.
+
+    Raises
+    ------
+    MissingError
+        When it is gone.
+    RefusedError
+        When it is not the one that was trained.
+    """
+    from aiquant.learning import forecasters
+
+    # Manifests of earlier versions have no digest, nor has one of a fold; the model's own header has.
+    digest = told.get("model", {}).get("digest") if name == FINAL else None
+    return forecasters.load(folder / "models" / name, digest)
+
+
+def _save_models(folder: Path, study: Study) -> str:
+    """All models beside the old ones, then in their place; the digest of the final one."""
     half = folder.with_name(f".models.{os.getpid()}")
     try:
         shutil.rmtree(half, ignore_errors=True)
         for number, model in study.trained.models.items():
             model.save(half / f"fold_{number:02d}")
-        study.final.save(half / FINAL)
+        digest = study.final.save(half / FINAL)
         shutil.rmtree(folder, ignore_errors=True)
         half.rename(folder)
+        return digest
     except OSError as error:
         raise Unreachable(f"{folder}: cannot be written: {error.strerror}", "make room, and run it again") from error
     finally:

@@ -61,6 +61,12 @@ def read(lake: Lake) -> Tried:
     return trials.gather(lake.read(schemas.TRIALS, missing_ok=True), lake.read(schemas.TRIAL_RETURNS, missing_ok=True))
 
 
+def configurations(lake: Lake) -> list[str]:
+    """All that was tried in the workspace, by its digests, in ascending order."""
+    told = lake.read(schemas.TRIALS, missing_ok=True)
+    return sorted(set(told["configuration"].to_pylist()))
+
+
 def tunings(lake: Lake, settings: Settings) -> list[Tried]:
     """The tunings in which the configuration of the settings was a trial, each by itself."""
     from aiquant.learning import trials

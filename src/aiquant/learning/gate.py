@@ -78,11 +78,15 @@ class Verdict:
     ----------
     figures
         What the checks were reckoned from; numbers, None where one does not exist.
+    basis
+        Digest of what the model was held against besides itself (all that was tried, thresholds, champion): the
+        verdict counts as long as that is the same.
     """
 
     promoted: bool
     checks: tuple[Check, ...]
     figures: dict[str, float | None] = field(default_factory=dict)
+    basis: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -92,13 +96,13 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         checks = [asdict(check) for check in self.checks]
-        return {"promoted": self.promoted, "checks": checks, "figures": dict(self.figures)}
+        return {"promoted": self.promoted, "checks": checks, "figures": dict(self.figures), "basis": self.basis}
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Self:
         """What :meth:`to_dict` gave."""
         checks = tuple(Check(**check) for check in told["checks"])
-        return cls(bool(told["promoted"]), checks, dict(told.get("figures", {})))
+        return cls(bool(told["promoted"]), checks, dict(told.get("figures", {})), told.get("basis", ""))
 
 
 def decide(
@@ -272,9 +276,13 @@ class _Rules:
         self.figures["min_track_record"] = _number(needed)
         asked, have = float(self.settings.min_sessions), len(self.net.returns)
         if math.isfinite(needed) and needed > asked:
-            what = "the sessions out of sample are {}, and a Sharpe ratio of this size needs more"
+            what = (
+                "the sessions out of sample that the book earned in are {}, and a Sharpe ratio of this size needs more"
+            )
             return _at_least("sessions", have, math.ceil(needed), what, "min_deflated_sharpe")
-        return _at_least("sessions", have, asked, "the sessions out of sample are {}", "min_sessions")
+        return _at_least(
+            "sessions", have, asked, "the sessions out of sample that the book earned in are {}", "min_sessions"
+        )
 
 
 def _leakage(passed: bool | None, required: bool) -> Check:

@@ -55,7 +55,7 @@ class Promotion:
     kind
         ``promote`` or ``rollback``.
     override
-        Why it was promoted although the gate refused it; None where the gate let it pass.
+        Why it was promoted although the gate refused it; None where the gate let it pass, and for a rollback.
     """
 
     at: str
@@ -89,6 +89,8 @@ class Version:
         What the gate reckoned, as :meth:`Verdict.to_dict` gives them.
     judged
         Digest of the artefact that the verdict was given on.
+    basis
+        See :class:`aiquant.learning.gate.Verdict`.
     promotions
         Each time that it was put in the champion's place, the newest last.
     """
@@ -105,6 +107,7 @@ class Version:
     created: int
     figures: dict[str, float | None]
     judged: str
+    basis: str = ""
     promotions: tuple[Promotion, ...] = ()
 
     @property
@@ -114,8 +117,9 @@ class Version:
 
     @property
     def override(self) -> str | None:
-        """Why it was last promoted against the gate; None where it was not."""
-        return self.promotions[-1].override if self.promotions else None
+        """Why it was promoted against the gate the last time that it was promoted; None where it was not."""
+        promoted = [each for each in self.promotions if each.kind == "promote"]
+        return promoted[-1].override if promoted else None
 
 
 def register(
@@ -195,12 +199,27 @@ def get(tracking: Tracking, version: int) -> Version:
     MissingError
         When there is no such version.
     """
-    found = next((v for v in list_versions(tracking) if v.version == version), None)
-    if found is None:
-        raise MissingError(
-            f"model {tracking.model_name} has no version {version}", "see the versions with: aiquant models ls"
-        )
-    return found
+    return named(tracking, str(version))
+
+
+def named(tracking: Tracking, name: str) -> Version:
+    """The version of a number, a run's id or an alias (``champion``, ``challenger``, ``previous``).
+
+    Raises
+    ------
+    MissingError
+        When there is no such version.
+    """
+    versions = list_versions(tracking)
+    for version in versions:
+        if name in (str(version.version), version.run_id, *version.aliases):
+            return version
+    what = name if name in (CHAMPION, CHALLENGER, PREVIOUS) else f"version {name}"
+    if versions:
+        remedy = "see the versions with: aiquant models ls"
+    else:
+        remedy = "no model is registered yet; one that the gate lets pass is: aiquant run, aiquant models ls"
+    raise MissingError(f"model {tracking.model_name} has no {what}", remedy)
 
 
 def champion(tracking: Tracking) -> Version | None:
@@ -208,18 +227,21 @@ def champion(tracking: Tracking) -> Version | None:
     return next((v for v in list_versions(tracking) if CHAMPION in v.aliases), None)
 
 
-def promote(tracking: Tracking, version: int, override: str | None = None) -> Version:
+def promote(tracking: Tracking, version: int, override: str | None = None, stands: bool = True) -> Version:
     """Put a version in the champion's place; the champion becomes ``previous``.
 
     Parameters
     ----------
     override
         Why it is promoted although the gate refused it; kept with the version. Not used where the gate let it pass.
+    stands
+        Whether the stored verdict still counts; one that does not lets nothing pass.
 
     Raises
     ------
     RefusedError
-        When the gate did not let this very artefact pass, and no reason to override it is given.
+        When the gate did not let this very artefact pass, and no reason to override it is given; when the artefact is
+        not what was registered.
     MissingError
         When there is no such version.
     UsageError
@@ -230,9 +252,10 @@ def promote(tracking: Tracking, version: int, override: str | None = None) -> Ve
         raise UsageError(
             f"version {version} of model {asked.name} is the champion already: there is nothing to override"
         )
-    if not asked.passed and not override:
+    passed = asked.passed and stands
+    if not passed and not override:
         raise RefusedError(_why_not(asked), "evaluate it again, or give a reason with --override")
-    return _use(tracking, asked, "promote", None if asked.passed else override)
+    return _use(tracking, asked, "promote", None if passed else override)
 
 
 def rollback(tracking: Tracking) -> Version:
@@ -242,15 +265,19 @@ def rollback(tracking: Tracking) -> Version:
     ------
     MissingError
         When there is no previous champion.
+    RefusedError
+        When its artefact is not what was registered.
     """
     before = next((v for v in list_versions(tracking) if PREVIOUS in v.aliases), None)
     if before is None:
-        raise MissingError(f"model {tracking.model_name} has no previous champion", "promote a version instead")
-    return _use(tracking, before, "rollback", before.override)
+        remedy = "see the versions with: aiquant models ls; put one in use with: aiquant models promote VERSION"
+        raise MissingError(f"model {tracking.model_name} has no previous champion", remedy)
+    return _use(tracking, before, "rollback", None)
 
 
 def _use(tracking: Tracking, asked: Version, kind: str, override: str | None) -> Version:
     """Note what the version follows, move the alias of the champion, then put the other aliases right."""
+    load(tracking, asked)  # what is damaged does not come into use
     old = champion(tracking)
     name, client, number = tracking.model_name, tracking.client, str(asked.version)
     with reaching(tracking.uri):
@@ -275,7 +302,7 @@ def _use(tracking: Tracking, asked: Version, kind: str, override: str | None) ->
 def _why_not(asked: Version) -> str:
     what = f"version {asked.version} of model {asked.name}"
     if asked.verdict == PROMOTED:
-        return f"{what}: the verdict was given on another artefact than this one"
+        return f"{what}: its verdict was given on another artefact, or before more was tried"
     reasons = "; ".join(check["why"] for check in asked.checks if not check["passed"])
     return f"{what} did not pass the gate: {reasons or 'it was never judged'}"
 
@@ -366,6 +393,7 @@ def _version(told: ModelVersion, aliases: Mapping[str, int]) -> Version:
         created=int(told.creation_timestamp),
         figures=verdict.get("figures", {}),
         judged=verdict.get("digest", told.tags[DIGEST]),
+        basis=verdict.get("basis", ""),
         promotions=_promotions(told),
     )
 

@@ -330,7 +330,23 @@ def _explain(error: ValidationError, seen: dict[str, dict[str, Any]]) -> Setting
         known = flatten(Settings.model_construct().model_dump())
         return SettingsError(f"{origin}: no setting is named {dotted!r}", _nearest(dotted, list(known)))
     shown = "***" if dotted in SECRETS else repr(first["input"])
-    return SettingsError(f"{origin}: setting {dotted} = {shown}: {first['msg'][0].lower()}{first['msg'][1:]}")
+    remedy = "correct it; what it may be: aiquant config show, or docs/reference/settings.md"
+    return SettingsError(f"{origin}: setting {dotted} = {shown}: {_words(first)}", remedy)
+
+
+def _words(told: Any) -> str:
+    """The library's message, in plain words where it speaks of its own parsing."""
+    kind: str = told["type"]
+    if kind.startswith(("int_parsing", "int_type", "int_from")):
+        return "not a whole number"
+    if kind.startswith(("float_parsing", "float_type")):
+        return "not a number"
+    if kind.startswith(("bool_parsing", "bool_type")):
+        return "neither true nor false"
+    if kind.startswith(("date", "time")):
+        return "not a date" if kind.startswith("date") else "not a time"
+    text = str(told["msg"]).removeprefix("Value error, ").replace("Input should be", "it has to be")
+    return f"{text[0].lower()}{text[1:]}"
 
 
 def _holds(flat: dict[str, Any], dotted: str) -> bool:

@@ -17,6 +17,7 @@ from aiquant.errors import DataError, MissingError, RefusedError, Unreachable
 
 HEADER = "model.json"
 FORMAT = 1
+_REMEDY = "do not use it; train the model again, or restore the files"
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,12 @@ def read(folder: Path, digest: str | None = None) -> tuple[Header, bytes]:
     ------
     MissingError
         When the files are not there.
+    Unreachable
+        When they cannot be read.
     DataError
-        When the header cannot be read, or was written by a later aiquant.
+        When the header was written by a later aiquant.
     RefusedError
-        When header or payload are not what was saved.
+        When header or payload are not what was saved, whatever became of them.
     """
     try:
         told = json.loads((folder / HEADER).read_text(encoding="utf-8"))
@@ -90,8 +93,10 @@ def read(folder: Path, digest: str | None = None) -> tuple[Header, bytes]:
         payload = (folder / header.payload).read_bytes()
     except FileNotFoundError as error:
         raise MissingError(f"there is no model in {folder}: {error.filename} is missing", "train it again") from error
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise DataError(f"{folder / HEADER} cannot be read: {error}", "train the model again") from error
+    except OSError as error:
+        raise Unreachable(f"{folder}: the model cannot be read: {error.strerror}", "check who may read it") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RefusedError(f"the model in {folder} is damaged: {HEADER} cannot be read: {error}", _REMEDY) from error
     if header.format > FORMAT:
         raise DataError(f"{folder / HEADER} was written by a later aiquant", "upgrade aiquant")
     found = _digest(header, payload)
@@ -99,7 +104,7 @@ def read(folder: Path, digest: str | None = None) -> tuple[Header, bytes]:
         raise RefusedError(
             f"the model in {folder} is not the one that was saved:"
             f" digest {found[:12]}…, expected {(digest or own)[:12]}…",
-            "do not use it; train the model again, or restore the files",
+            _REMEDY,
         )
     return header, payload
 
