@@ -237,6 +237,8 @@ class _Rules:
     def overfitting(self, tunings: Sequence[Tried]) -> Check:
         asked, least = self.settings.max_overfitting, self.settings.overfitting_trials
         choices = selection.overfitted(self.net, self.tried, tunings, least)
+        if before := selection.overfitted_before(self.net, tunings, least):
+            self.figures["tuning_overfitting"] = before[0].probability
         if not choices:
             why = f"the probability of overfitting is asked from {least} trials on (gate.overfitting_trials)"
             return Check("overfitting", True, None, asked, why, "gate.overfitting_trials")

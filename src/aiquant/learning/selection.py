@@ -101,10 +101,11 @@ def luck(net: NetResult, tried: Tried) -> Luck:
 
 
 def overfitted(net: NetResult, tried: Tried, tunings: Sequence[Tried], least: int) -> list[Overfitting]:
-    """Probability of backtest overfitting [2]_ of each choice that the run came from, the worst first.
+    """Probability of backtest overfitting [2]_ of each choice that the run's result may owe to, the worst first.
 
     The choices are that among all trials on the sessions of the run, and each tuning that the run's configuration comes
-    from, on the tuning's sessions.
+    from and that saw sessions of the run, on the tuning's sessions. A tuning that saw none of them is not asked: what its
+    choice is worth out of sample, the run itself shows (see :func:`overfitted_before`).
 
     Parameters
     ----------
@@ -116,8 +117,22 @@ def overfitted(net: NetResult, tried: Tried, tunings: Sequence[Tried], least: in
     list of Overfitting
         Empty where no choice had enough trials and sessions.
     """
+    seen = [tuning for tuning in tunings if _meet(tuning, net)]
+    return _probabilities([_matrix(net, tried), *(tuning.on(tuning.dates).matrix for tuning in seen)], least)
+
+
+def overfitted_before(net: NetResult, tunings: Sequence[Tried], least: int) -> list[Overfitting]:
+    """As :func:`overfitted`, of the tunings that saw no session of the run: told, and no rule."""
+    return _probabilities([tuning.on(tuning.dates).matrix for tuning in tunings if not _meet(tuning, net)], least)
+
+
+def _meet(tuning: Tried, net: NetResult) -> bool:
+    return bool(np.isin(tuning.dates, net.dates).any())
+
+
+def _probabilities(matrices: Sequence[NDArray[np.float64]], least: int) -> list[Overfitting]:
     found = []
-    for matrix in (_matrix(net, tried), *(tuning.on(tuning.dates).matrix for tuning in tunings)):
+    for matrix in matrices:
         varied = matrix[:, matrix.std(axis=0) > sharpe.NO_VARIANCE] if len(matrix) else matrix
         if varied.shape[1] >= max(least, 2) and len(varied) >= 2 * BLOCKS:
             found.append(overfitting.probability_of_overfitting(varied, BLOCKS))

@@ -204,6 +204,20 @@ def test_a_choice_among_equals_is_excused() -> None:
     assert verdict.figures["overfitting_loss"] == 0.0
 
 
+def test_a_tuning_is_asked_where_it_saw_what_is_judged_and_told_where_it_did_not() -> None:
+    # Trials that are worth nothing, each good where the others are bad; the run's own result does not depend on them.
+    rng, net = np.random.default_rng(1), earning()
+    parts = np.repeat(np.arange(12), len(DATES) // 12 + 1)[: len(DATES)]
+    gifted = [rng.normal(0, 0.01, len(DATES)) + np.where(parts % 6 == k, 0.01, -0.002) for k in range(6)]
+    before = tried(*gifted)
+    before = replace(before, dates=DATES - np.timedelta64(10_000, "D"))
+    apart = decide(net=net, tunings=[before])
+    assert "overfitting" not in failed(apart) and apart.figures["tuning_overfitting"] > 0.5
+    last = replace(before, dates=before.dates + (DATES[0] - before.dates[-1]))  # one session is shared
+    shared = decide(net=net, tunings=[last])
+    assert "overfitting" in failed(shared) and "tuning_overfitting" not in shared.figures
+
+
 def test_what_excuses_one_choice_excuses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     excused, lost = Overfitting(0.6, np.zeros(2), 0.03), Overfitting(0.58, np.zeros(2), 0.9)
     monkeypatch.setattr(selection, "overfitted", lambda *_: [excused, lost])
