@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,12 +70,14 @@ def quantile_spread(
     return figure
 
 
-def feature_importance(importance: Mapping[str, float], top: int = 20) -> go.Figure:
+def feature_importance(
+    importance: Mapping[str, float], top: int = 20, title: str = "Importance of features"
+) -> go.Figure:
     """The ``top`` most important features as shares of the whole; how many were left out stands in the title."""
     whole = sum(abs(value) for value in importance.values()) or 1.0
     ranked = sorted(importance.items(), key=lambda item: (-abs(item[1]), item[0]))[:top]
     left = len(importance) - len(ranked)
-    title = "Importance of features, share of the whole" + (f" (the first {top} of {len(importance)})" if left else "")
+    title += ", share of the whole" + (f" (the first {top} of {len(importance)})" if left else "")
     figure = blank(title, height=96 + 22 * len(ranked), hovermode="closest")
     figure.add_bar(
         x=rounded(np.array([value / whole for _, value in ranked])),
@@ -89,7 +91,9 @@ def feature_importance(importance: Mapping[str, float], top: int = 20) -> go.Fig
     return figure
 
 
-def permutation_importance(lines: Sequence[Mapping[str, float | str | None]], top: int = 20) -> go.Figure:
+def permutation_importance(
+    lines: Sequence[Mapping[str, Any]], top: int = 20, title: str = "Fall of the rank IC when a feature is shuffled"
+) -> go.Figure:
     """Fall of the rank IC out of sample when a feature is shuffled within each date, with one deviation over folds.
 
     Parameters
@@ -100,7 +104,7 @@ def permutation_importance(lines: Sequence[Mapping[str, float | str | None]], to
     shown = [line for line in lines if line["permutation"] is not None][:top]
     falls = np.array([line["permutation"] for line in shown], dtype=float)
     spread = np.nan_to_num(np.array([line["permutation_std"] for line in shown], dtype=float))
-    figure = blank("Fall of the rank IC when a feature is shuffled", height=96 + 22 * len(shown), hovermode="closest")
+    figure = blank(title, height=96 + 22 * len(shown), hovermode="closest")
     figure.add_bar(
         x=rounded(falls),
         y=[text(str(line["feature"])) for line in shown],

@@ -138,9 +138,11 @@ class Story:
         these, ``fits``, and ``folds`` as :class:`FoldSpans`. None: not made.
     importance
         Feature → importance, in any unit.
-    permutation
-        For each feature ``feature``, ``permutation`` (fall of the rank IC out of sample when it is shuffled within
-        each date), ``permutation_std`` over folds; the greatest fall first.
+    measured
+        What features did out of sample, or None: ``features`` (for each ``feature``, ``shap``: share of the mean
+        absolute contribution, ``permutation``: fall of the rank IC when it is shuffled within each date, and
+        ``permutation_std`` over folds; the greatest fall first), ``clusters`` (``features`` that move together, with
+        ``permutation`` and ``permutation_std`` when they are shuffled as one) and ``stability`` over the folds.
     manifest
         What is needed to make the run again, in order of display: versions of data and code, ``settings_hash``,
         ``seed``, ``libraries`` …. The first page shows a line for each entry but ``settings``; the depth shows all.
@@ -169,7 +171,7 @@ class Story:
     folds: Sequence[FoldSpans] = ()
     paths: object | None = None
     importance: Mapping[str, float] = field(default_factory=dict)
-    permutation: Sequence[Mapping[str, float | str | None]] = ()
+    measured: object | None = None
     manifest: Mapping[str, object] = field(default_factory=dict)
     notes: Sequence[str] = ()
     fills: pa.Table | None = None

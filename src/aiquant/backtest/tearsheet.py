@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from importlib.resources import files
@@ -82,6 +82,7 @@ def render(story: Story) -> str:
             folds_counted=any(fold.rows_purged is not None for fold in story.folds),
             judgement=as_mapping(story.judgement),
             paths=as_mapping(story.paths),
+            stability=as_mapping(story.measured).get("stability"),
             gate=_checked(story.verdict),
             leakage=_checked(story.leakage),
             manifest=tearsheet_format.dotted(story.manifest),
@@ -133,12 +134,29 @@ def charts(story: Story) -> dict[str, go.Figure]:
         "splits": figures_model.splits(story.folds) if story.folds else None,
         **_crossed(as_mapping(story.paths)),
         "importance": figures_model.feature_importance(story.importance) if story.importance else None,
-        "permutation": figures_model.permutation_importance(story.permutation) if story.permutation else None,
+        **_measured(as_mapping(story.measured)),
         "distribution": figures.distribution(strategy),
         "exposure": figures.exposure(strategy),
         "turnover": figures.turnover(strategy),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _measured(measured: Mapping[str, Any]) -> dict[str, go.Figure | None]:
+    lines, clusters = measured.get("features"), measured.get("clusters")
+    shares = {str(line["feature"]): float(line["shap"]) for line in lines or () if line.get("shap") is not None}
+    together = [{**told, "feature": _members(told["features"])} for told in clusters or ()]
+    title = "Fall of the rank IC when a cluster of features is shuffled"
+    return {
+        "permutation": figures_model.permutation_importance(lines) if lines else None,
+        "clusters": figures_model.permutation_importance(together, title=title) if together else None,
+        "shap": figures_model.feature_importance(shares, title="Contribution to the forecasts") if shares else None,
+    }
+
+
+def _members(features: Sequence[str], shown: int = 3) -> str:
+    left = len(features) - shown
+    return ", ".join(features[:shown]) + (f" and {left} more" if left > 0 else "")
 
 
 def _judged(judgement: Mapping[str, Any]) -> dict[str, go.Figure | None]:

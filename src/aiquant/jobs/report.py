@@ -77,7 +77,7 @@ def story(workspace: Workspace, run_id: str) -> Story:
         folds=[_spans(fold) for fold in folds["folds"]],
         paths=_paths(read_optional(folder / paths.FILE)),
         importance=folds["importance"],
-        permutation=(read_optional(folder / IMPORTANCE) or {"features": []})["features"],
+        measured=read_optional(folder / IMPORTANCE),
         manifest={**told["data"], **{name: told[name] for name in _MANIFEST}},
         notes=traded["notes"],
         fills=workspace.lake.read(schemas.FILLS, where={"run_id": run_id}),

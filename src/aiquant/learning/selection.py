@@ -104,7 +104,7 @@ def overfitted(net: NetResult, tried: Tried, tunings: Sequence[Tried], least: in
     """Probability of backtest overfitting [2]_ of each choice that the run's result may owe to, the worst first.
 
     The choices are that among all trials on the sessions of the run, and each tuning that the run's configuration comes
-    from and that saw sessions of the run, on the tuning's sessions. A tuning that saw none of them is not asked: what its
+    from and that saw sessions of the run, on its own sessions. A tuning that saw none of them is not asked: what its
     choice is worth out of sample, the run itself shows (see :func:`overfitted_before`).
 
     Parameters

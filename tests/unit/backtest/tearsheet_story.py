@@ -126,6 +126,16 @@ def story(first: date = date(1993, 1, 4), last: date = date(2022, 12, 28), seed:
             for i, year in enumerate(years[1:])
         ],
         "importance": {f"momentum_{n}": 1.0 / n for n in range(1, 22)},
+        "measured": {
+            "features": [
+                {"feature": f"momentum_{n}", "shap": 1 / n, "permutation": 0.01 / n, "permutation_std": 0.002}
+                for n in range(1, 22)
+            ],
+            "clusters": [
+                {"features": [f"momentum_{n}" for n in range(1, 6)], "permutation": 0.02, "permutation_std": None}
+            ],
+            "stability": 0.314,
+        },
         "manifest": {
             "bars": {"version": 1, "rows": 165_520, "digest": "97d1c0ffee15dead"},
             "code": {"version": "0.1.0", "digest": "5a17ab1e0ddba115", "git": None},

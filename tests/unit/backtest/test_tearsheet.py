@@ -83,6 +83,16 @@ def test_bare_story_tells_what_is_missing() -> None:
     assert 'id="forecasts"' not in shown and 'id="model"' not in shown
 
 
+def test_what_features_did_out_of_sample_is_drawn_with_clusters_and_stability() -> None:
+    page = tearsheet.render(stories.story(*SHORT))
+    drawn = _data(page)["figures"]
+    assert drawn["clusters"]["data"][0]["y"] == ["momentum_1, momentum_2, momentum_3 and 2 more"]
+    assert drawn["shap"]["data"][0]["y"][0] == "momentum_1" and drawn["permutation"]["data"][0]["x"][0] == 0.01
+    assert "these falls correlate by 0.31 by rank" in _shown(page)
+    bare = tearsheet.render(stories.story(*SHORT, measured={"features": [], "clusters": [], "stability": None}))
+    assert not {"clusters", "shap", "permutation"} & set(_data(bare)["figures"])
+
+
 EVIL = '"><script>alert(1)</script><!--&</style>{{ 7 * 7 }}'
 
 
@@ -97,6 +107,11 @@ def test_everything_from_outside_is_escaped() -> None:
         strategies={EVIL: Track(own), "date": Track(own)},  # a name that is a column, too
         sources=[Source(EVIL, EVIL, EVIL, EVIL, survivors_only=True)],
         importance={EVIL: 1.0},
+        measured={
+            "features": [{"feature": EVIL, "shap": 1.0, "permutation": 0.1, "permutation_std": 0.1}],
+            "clusters": [{"features": [EVIL], "permutation": 0.1, "permutation_std": 0.1}],
+            "stability": None,
+        },
         conventions={EVIL: EVIL},
         manifest={EVIL: {EVIL: EVIL}},
         verdict={"promoted": False, "checks": [{"name": EVIL, "passed": False, "value": EVIL, "why": EVIL}]},
@@ -105,7 +120,8 @@ def test_everything_from_outside_is_escaped() -> None:
     assert len(_scripts(page)) == 2
     assert "<script>alert" not in page and EVIL not in page
     assert "49" not in re.findall(r"<h1>(.*?)</h1>", page)[0]  # nor is it taken for a template
-    assert "<" not in _data(page)["figures"]["importance"]["data"][0]["y"][0]
+    for name in ("importance", "permutation", "clusters", "shap"):
+        assert "<" not in _data(page)["figures"][name]["data"][0]["y"][0]
 
 
 def test_numbers_of_a_story_read_from_json_are_the_same() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -192,6 +193,15 @@ class TestXGBoost:
         monkeypatch.setattr(xgboost, "build_info", lambda: {"USE_CUDA": False})
         X, y, times = rows(100)
         with pytest.raises(MissingError, match="xgboost.device = cuda"):
+            trees.XGBoost(XGBoostSettings(device="cuda")).fit(X, y, features=NAMES, times=times, seed=7)
+
+    def test_a_gpu_that_is_not_there_is_refused_not_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import xgboost
+
+        monkeypatch.setattr(xgboost, "build_info", lambda: {"USE_CUDA": True})
+        X, y, times = rows(100)
+        with warnings.catch_warnings(), pytest.raises(MissingError, match="found no GPU.*nvidia-smi"):
+            warnings.simplefilter("ignore")
             trees.XGBoost(XGBoostSettings(device="cuda")).fit(X, y, features=NAMES, times=times, seed=7)
 
     def test_weights_count(self) -> None:

@@ -3,6 +3,7 @@ KDD 2016."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,8 @@ class XGBoost:
                 )
             rounds = self._best_rounds(rows, times if label_end is None else label_end, seed, threads)
         self._booster = self._grown(rows, rounds, seed, threads)
+        if self.spark is None:
+            _demand_trained_on(self.parameters.device, self._booster)
         self._booster.set_param({"nthread": 1, "device": "cpu"})
         self.features = features
 
@@ -238,6 +241,16 @@ def _graded(rows: Rows) -> Rows:
     grade = np.floor((place - 0.5) / count[date] * GRADES).astype(np.float32)
     weight = None if rows.weight is None else (np.bincount(date, rows.weight) / count).astype(np.float32)
     return replace(rows, y=grade, weight=weight, groups=date)
+
+
+def _demand_trained_on(device: str, booster: Booster) -> None:
+    """Without a GPU, XGBoost goes on with the CPU and says so in its log alone."""
+    used = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
+    if not used.startswith(device):
+        raise MissingError(
+            f"setting xgboost.device = {device}: XGBoost found no GPU that it can use",
+            "see that nvidia-smi shows one here, or set xgboost.device to cpu",
+        )
 
 
 def _demand_device(device: str) -> None:
