@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import gate_market
 
 from aiquant import schemas
-from aiquant.jobs import backtest, digests, evaluate, leakage, train, trials, tune, workspace
+from aiquant.jobs import backtest, books, digests, evaluate, leakage, train, trials, tune, workspace
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, sessions_of
 from aiquant.learning import gate, tuning
@@ -148,8 +148,8 @@ def _tried(settings: Settings, inputs: Inputs, studies: dict[str, train.Study]) 
         features = pipeline.features(inputs)
         studies[about] = train.compute(pipeline, inputs, features, about, Journal())
     study = studies[about]
-    book = backtest.book(settings, study.trained.forecasts, about)
-    account = backtest.account(settings, book, inputs.newest, inputs.sessions, None)
+    book = books.build(settings, study.trained.forecasts, inputs, about)
+    account = backtest.account(settings, book.weights, inputs.newest, inputs.sessions, None)
     ratio = evaluate.net_result(settings, account.equity, inputs.sessions.per_year).moments.sharpe
     return _Run(settings, study, account.equity, ratio)
 

@@ -27,6 +27,7 @@ from aiquant.cli import (
     init,
     lake,
     models,
+    optimise,
     predict,
     report,
     reproduce,
@@ -62,7 +63,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, init, run, train, tune, predict, explain, backtest, report, evaluate, reproduce, doctor, simulate):
+for module in (
+    demo,
+    init,
+    run,
+    train,
+    tune,
+    predict,
+    explain,
+    optimise,
+    backtest,
+    report,
+    evaluate,
+    reproduce,
+    doctor,
+    simulate,
+):
     module.register(app)
 features.app.add_typer(feature_store.app)
 for name, group, text in (

@@ -1,4 +1,4 @@
-"""``aiquant predict``: forecasts of the final model."""
+"""``aiquant predict``: forecasts of the final model, and the book that they lead to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from aiquant.cli import options
+from aiquant.cli import options, summary
 from aiquant.cli.console import Console, table
 from aiquant.cli.options import JsonOption, RunArgument, SetOption, WorkspaceOption
 
@@ -42,4 +42,7 @@ def predict(
     )
     left = len(done.forecasts) - SHOWN
     more = [f"… and {left:,} more; write all to a file with --out, or print them with --json."] * (left > 0)
-    console.answer(done, title, table(["symbol", "forecast"], done.forecasts[:SHOWN]), *more, *warning)
+    weights = dict(done.weights)
+    rows = [(symbol, forecast, weights.get(symbol)) for symbol, forecast in done.forecasts[:SHOWN]]
+    remarks = [*warning, *summary.remarks(done.notes)]
+    console.answer(done, title, table(["symbol", "forecast", "target weight"], rows), *more, *remarks)

@@ -36,6 +36,22 @@ _DEFINITIONS = [
 ]
 
 
+PAST_RETURN = "past_return"
+
+
+@lru_cache(maxsize=1)
+def _past_return() -> FeatureSet:
+    told = [(PAST_RETURN, _RETURN, "Return of the bar since the one before", "")]
+    return catalogue.FeatureSet(PAST_RETURN, catalogue.define(told), "Past returns", False)
+
+
+def past_returns(bars: pa.Table, sessions: Sessions, actions: pa.Table | None = None) -> pa.Table:
+    """The total return of every bar since the one before, as :func:`compute` takes it: column ``past_return``."""
+    from aiquant.features import engine
+
+    return engine.compute(_past_return(), bars, sessions, actions, dividends=True)
+
+
 @lru_cache(maxsize=1)
 def definitions() -> FeatureSet:
     """The columns of :func:`compute`, as a set of features."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 from aiquant import schemas
 from aiquant.calendars import Sessions
 from aiquant.errors import DataError, MissingError
-from aiquant.jobs import manifest, tables
+from aiquant.jobs import books, manifest, tables
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, read, sessions_of
 from aiquant.jobs.workspace import Workspace, read_json, write_json
@@ -38,6 +38,8 @@ class Backtested:
         Digest of the strategy's equity.
     kept
         Whether it was kept as the run's own: only a backtest by the rules and costs of the run's manifest is.
+    decisions
+        How many books were decided, how many kept the old one, and how many fell back; empty for weights of a file.
     """
 
     figures: dict[str, dict[str, Any]]
@@ -48,6 +50,7 @@ class Backtested:
     bankrupt: date | None = None
     out: Path | None = None
     kept: bool = False
+    decisions: dict[str, int] = field(default_factory=dict)
     equity: dict[str, pa.Table] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,13 +79,18 @@ def of_run(
     asked = {"portfolio": workspace.settings.portfolio, "backtest": workspace.settings.backtest}
     settings = own.model_copy(update=asked)
     with journal.station("signals and weights") as station:
-        inputs = inputs or read(workspace.lake, own, manifest.versions_of(told))
-        weights = weights_of(workspace, settings, run_id)
+        books.check(settings)
+        if inputs is None or settings != own:
+            inputs = read(workspace.lake, settings, manifest.versions_of(told))
+        made = books.build(settings, forecasts_of(workspace, run_id), inputs, run_id)
+        weights = made.weights
         station.rows = weights.num_rows
+        station.note = f"{made.decisions['fallbacks']:,} fallback(s)" * (made.decisions["fallbacks"] > 0)
     with journal.station("backtest") as station:
         results = simulate(settings, weights, inputs.newest, inputs.sessions, inputs.actions)
         done = summed_up(results, inputs.sessions, settings)
-        done.run_id, done.kept = run_id, settings == own
+        done.run_id, done.kept, done.decisions = run_id, settings == own, made.decisions
+        done.notes += made.notes
         station.rows = results[STRATEGY].fills.num_rows
         station.note = "fills of the strategy"
         if done.kept:
@@ -143,7 +151,7 @@ def of_file(
         tables.writer_of(out)
     with journal.station("read") as station:
         told = files.read_weights(weights)
-        rows, sessions, actions = _bars(settings, journal, bars, workspace)
+        rows, sessions, actions = bars_of(settings, journal, bars, workspace)
         station.rows = rows.num_rows
     with journal.station("backtest") as station:
         results = simulate(settings, told, rows, sessions, actions)
@@ -157,19 +165,12 @@ def of_file(
     return done
 
 
-def weights_of(workspace: Workspace, settings: Settings, run_id: str) -> pa.Table:
-    """Target weights from the out-of-sample forecasts of a run."""
+def forecasts_of(workspace: Workspace, run_id: str) -> pa.Table:
+    """The out-of-sample forecasts of a run."""
     forecasts = workspace.lake.read(schemas.FORECASTS, where=(pl.col("run_id") == run_id) & (pl.col("fold") >= 0))
     if not forecasts.num_rows:
         raise MissingError(f"the lake holds no forecasts of run {run_id}", "make them with: aiquant train")
-    return book(settings, forecasts, run_id)
-
-
-def book(settings: Settings, forecasts: pa.Table, run_id: str) -> pa.Table:
-    """Target weights from forecasts out of sample, by the rule of the settings."""
-    from aiquant.portfolio import weights
-
-    return weights.from_forecasts(forecasts, settings.portfolio, settings.labels.horizon, run_id)
+    return forecasts
 
 
 def account(
@@ -208,9 +209,10 @@ def simulate(
     return results
 
 
-def _bars(
+def bars_of(
     settings: Settings, journal: Journal, path: Path | None, workspace: Workspace | None
 ) -> tuple[pa.Table, Sessions, pa.Table | None]:
+    """Bars of a file, or the newest ones of the workspace, with their sessions and corporate actions."""
     if path is not None:
         from aiquant.sources import files
 

@@ -20,7 +20,7 @@ from aiquant.jobs.feature_table import Changes, FeatureTable, Origin, origin_of
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, around, versions_of
 from aiquant.jobs.workspace import Workspace
-from aiquant.schemas import UNIVERSE
+from aiquant.schemas import BARS, CORPORATE_ACTIONS
 
 if TYPE_CHECKING:
     from aiquant.jobs.feature_spark import SparkRows
@@ -76,7 +76,8 @@ class Work:
         self.rows = Rows(pipeline, inputs, bars)
         self.by_spark: SparkRows | None = None
         self.table = FeatureTable(workspace.lake, pipeline.feature_set.name)
-        read = {name: version for name, version in inputs.versions.items() if name != UNIVERSE.name}
+        own = {BARS.name, CORPORATE_ACTIONS.name, *inputs.attached}
+        read = {name: version for name, version in inputs.versions.items() if name in own}
         self.origin = origin_of(workspace.lake, recipe_of(pipeline), read)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import UsageError
-from aiquant.jobs import backtest
+from aiquant.jobs import backtest, books
 from aiquant.jobs import features as feature_job
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline
@@ -21,6 +21,7 @@ from aiquant.jobs.workspace import Workspace, read_optional, write_json
 if TYPE_CHECKING:
     from aiquant.learning.panel import Panel
     from aiquant.learning.splits import Fold
+    from aiquant.portfolio.history import History
     from aiquant.settings import CombinatorialSettings
 
 MAX_FITS = 100
@@ -74,7 +75,8 @@ def examine(workspace: Workspace, journal: Journal, pipeline: Pipeline, inputs: 
         forecasts = pipeline.train(panel, folds, name, journal.progress(name)).forecasts
         starts = splits.group_starts(panel.event_time, asked.groups)
         routes = splits.paths(folds, asked.groups, asked.tested)
-        told = [_judged(pipeline, inputs, _along(forecasts, route, starts), labels) for route in routes]
+        past = books.past(pipeline.settings, inputs)
+        told = [_judged(pipeline, inputs, _along(forecasts, route, starts), labels, past) for route in routes]
         station.rows = forecasts.num_rows
         station.note = f"{len(folds)} fits, {len(routes)} paths"
     return {
@@ -111,14 +113,16 @@ def _along(forecasts: pa.Table, route: dict[int, int], starts: np.ndarray[Any, n
     return rows.filter(pl.Series(rows["fold"].to_numpy() == taken)).to_arrow().cast(schemas.FORECASTS.schema)
 
 
-def _judged(pipeline: Pipeline, inputs: Inputs, forecasts: pa.Table, labels: pa.Table) -> dict[str, float | None]:
+def _judged(
+    pipeline: Pipeline, inputs: Inputs, forecasts: pa.Table, labels: pa.Table, past: History | None
+) -> dict[str, float | None]:
     from aiquant.backtest import statistics
     from aiquant.learning import judgement
 
     settings = pipeline.settings
     judged = judgement.judge(forecasts, labels).to_dict()
-    book = backtest.book(settings, forecasts, "path")
-    equity = backtest.account(settings, book, inputs.newest, inputs.sessions, inputs.actions).equity
+    book = books.build(settings, forecasts, inputs, "path", known=past)
+    equity = backtest.account(settings, book.weights, inputs.newest, inputs.sessions, inputs.actions).equity
     figures = statistics.summarise(equity, inputs.sessions.per_year, settings.backtest.risk_free).to_dict()
     return {name: judged[name] for name in ("rank_ic", "rank_ic_t")} | {
         name: figures[name] for name in ("sharpe", "annual_return", "max_drawdown")

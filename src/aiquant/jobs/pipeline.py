@@ -52,6 +52,8 @@ class Inputs:
     attached
         All versions of the tables that attached fields of the feature set are made from, by name; None where there is
         no such table.
+    classes
+        All versions of the classification, where the portfolio reads sectors; else None.
     """
 
     bars: pa.Table
@@ -60,6 +62,7 @@ class Inputs:
     sessions: Sessions
     versions: dict[str, int | None]
     attached: dict[str, pa.Table | None] = field(default_factory=dict)
+    classes: pa.Table | None = None
 
     def known_at(self, moment: datetime) -> Inputs:
         """What a reader at ``moment`` (UTC) could have seen.
@@ -135,13 +138,35 @@ def read(lake: Lake, settings: Settings, versions: dict[str, int | None] | None 
     members = None
     if settings.data.universe is not None:
         members = _members(lake, settings.data.universe, asked["universe"])
-    return replace(beside, bars=bars, universe=members)
+    return replace(beside, bars=bars, universe=members, classes=_classes(lake, settings, asked))
 
 
 def versions_of(lake: Lake, settings: Settings) -> dict[str, int | None]:
     """The Delta versions of the tables that research reads."""
     always = (schemas.BARS, schemas.CORPORATE_ACTIONS, schemas.UNIVERSE)
-    return {table.name: lake.version(table) for table in (*always, *attaching.tables_of(settings))}
+    sectors = (schemas.CLASSIFICATION,) if _needs_sectors(settings) else ()
+    return {table.name: lake.version(table) for table in (*always, *sectors, *attaching.tables_of(settings))}
+
+
+def _needs_sectors(settings: Settings) -> bool:
+    from aiquant.portfolio.moment import needs_sectors
+
+    return needs_sectors(settings.portfolio)
+
+
+def _classes(lake: Lake, settings: Settings, asked: dict[str, int | None]) -> pa.Table | None:
+    """Sectors, where the portfolio asks for them; of a run that did not, the newest that there are."""
+    if not _needs_sectors(settings):
+        return None
+    table = schemas.CLASSIFICATION
+    version = asked[table.name] if table.name in asked else lake.version(table)
+    rows = None if version is None else lake.read(table, version=version, history=True)
+    if rows is None or not rows.num_rows:
+        raise MissingError(
+            "settings portfolio.neutral and portfolio.max_sector: the lake knows no sectors",
+            "take classes in with: aiquant ingest classification",
+        )
+    return rows
 
 
 def around(lake: Lake, settings: Settings, asked: dict[str, int | None], sessions: Sessions) -> Inputs:
@@ -284,6 +309,17 @@ class Pipeline:
             clock="event_time",
             reach=Reach(inputs.sessions, conditions.definitions().lookback, vintages.first_bars(inputs.bars)),
             by_symbol=False,
+        )
+
+    def past_returns(self, inputs: Inputs) -> pa.Table:
+        """Total return of each bar since the one before, with the versions known at its own time."""
+        from aiquant.features import conditions
+
+        return vintages.point_in_time(
+            inputs.bars,
+            lambda bars, _: conditions.past_returns(bars, inputs.sessions, inputs.actions),
+            clock="event_time",
+            reach=Reach(inputs.sessions, 1, vintages.first_bars(inputs.bars)),
         )
 
     def learnt(self, inputs: Inputs, labels: pa.Table) -> pa.Table:

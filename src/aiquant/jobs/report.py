@@ -10,7 +10,7 @@ from typing import Any
 from aiquant import schemas
 from aiquant.backtest.story import FoldSpans, Source, Station, Story, Track
 from aiquant.errors import MissingError
-from aiquant.jobs import paths
+from aiquant.jobs import manifest, paths
 from aiquant.jobs.backtest import BASELINES, STRATEGY
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.train import IMPORTANCE
@@ -107,6 +107,8 @@ def _tracks(workspace: Workspace, run_id: str, traded: dict[str, Any]) -> dict[s
 
 
 def _description(told: dict[str, Any]) -> str:
+    from aiquant.portfolio import rules
+
     settings, features = told["settings"], told["features"]
     target = {
         "rank": "the rank",
@@ -120,8 +122,8 @@ def _description(told: dict[str, Any]) -> str:
     return (
         f"{settings['learning.model']} forecasts {target[settings['labels.target']]}{scaled} of each symbol over the "
         f"next {settings['labels.horizon']} sessions{until} from {features['count']} features (set {features['set']}), "
-        f"trained anew {refit} on the time before it. Forecasts are held {settings['portfolio.rule']}: "
-        f"{100 * settings['portfolio.quantile']:g} % of the universe on a side."
+        f"trained anew {refit} on the time before it. Forecasts are held "
+        f"{rules.sentence(manifest.settings_of(told).portfolio)}."
     )
 
 

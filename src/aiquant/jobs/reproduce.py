@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiquant.errors import DataError
-from aiquant.jobs import backtest, digests, manifest, train
+from aiquant.jobs import backtest, books, digests, manifest, train
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Pipeline, read
 from aiquant.jobs.workspace import Workspace, read_json
@@ -78,14 +78,10 @@ def _demand_same_data(then: dict[str, Any], now: dict[str, Any]) -> None:
 def _backtest(
     workspace: Workspace, journal: Journal, pipeline: Pipeline, study: train.Study, inputs: Any, then: dict[str, Any]
 ) -> dict[str, bool]:
-    from aiquant.portfolio import weights
-
     settings = manifest.settings_of({**then["origin"]})
     with journal.station("backtest"):
-        told = weights.from_forecasts(
-            study.trained.forecasts, settings.portfolio, settings.labels.horizon, study.run_id
-        )
-        results = backtest.simulate(settings, told, inputs.newest, inputs.sessions, inputs.actions)
+        told = books.build(settings, study.trained.forecasts, inputs, study.run_id)
+        results = backtest.simulate(settings, told.weights, inputs.newest, inputs.sessions, inputs.actions)
         again = backtest.summed_up(results, inputs.sessions, settings)
     return {
         "equity": again.digest == then["digest"],

@@ -56,6 +56,7 @@ def baselines(
     """
     from aiquant.learning import judgement, trials
     from aiquant.learning.gate import Rival
+    from aiquant.portfolio import rules
 
     seed, settings = pipeline.settings.learning.seed, pipeline.settings
     ours = judged.by_date["rank_ic"].to_numpy()
@@ -68,9 +69,10 @@ def baselines(
             found.append(by_rank_ic("momentum", judged, judgement.judge(plain, labels), seed))
         else:
             found.append(Rival("momentum", "rank IC", unknown="its twelve months reach over no date of the forecasts"))
-    if settings.portfolio.rule == "long-only" and equal_weight is None:
+    long = rules.is_long(settings.portfolio)
+    if long and equal_weight is None:
         found.append(Rival("equal weight", "net return", unknown="its account is not in the lake"))
-    elif settings.portfolio.rule == "long-only":
+    elif long:
         book = pl.DataFrame(trials.returns(equal_weight, "", "")).select("date", theirs="net_return")
         own = pl.DataFrame({"date": pl.Series(net.dates), "ours": net.returns + net.risk_free})
         both = own.join(book, on="date", how="inner").sort("date")

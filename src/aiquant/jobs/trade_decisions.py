@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import UsageError
-from aiquant.jobs import backtest as backtests
-from aiquant.jobs import manifest
+from aiquant.jobs import books, manifest
 from aiquant.jobs.journal import Journal
+from aiquant.jobs.pipeline import read
 from aiquant.jobs.workspace import Workspace, read_json
 
 
@@ -95,7 +95,9 @@ class OfRun:
         self._forecasts = pl.concat([tested, behind])
         self._days = set(self._forecasts["date"])
         self._tested: date = max(tested["date"])
-        told = backtests.book(self._settings, self._forecasts.to_arrow().cast(schemas.FORECASTS.schema), self._run_id)
+        inputs = read(lake, self._settings) if books.needs_past(self._settings) else None
+        forecasts = self._forecasts.to_arrow().cast(schemas.FORECASTS.schema)
+        told = books.build(self._settings, forecasts, inputs, self._run_id).weights
         self._rows = pl.DataFrame(pl.from_arrow(told)).select("date", "symbol", "weight")
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.errors import Unreachable
-from aiquant.jobs import digests, judging, manifest
+from aiquant.jobs import books, digests, judging, manifest
 from aiquant.jobs import features as feature_job
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, Pipeline, describe, read
@@ -75,6 +75,7 @@ def train(workspace: Workspace, journal: Journal) -> TrainedRun:
 
     pipeline = Pipeline(workspace.settings)
     pipeline.check()
+    books.check(workspace.settings)
     opening = tracking.warm_up(workspace.settings.tracking, workspace.root)
     with journal.station("read bars") as station:
         inputs = read(workspace.lake, workspace.settings)
@@ -130,7 +131,8 @@ def data_version(inputs: Inputs) -> dict[str, Any]:
     """Which data: for each table its Delta version, its rows, and a digest of its content."""
     from aiquant.lake.digests import digest
 
-    tables = {"bars": inputs.bars, "corporate_actions": inputs.actions, "universe": inputs.universe, **inputs.attached}
+    beside = {"corporate_actions": inputs.actions, "universe": inputs.universe, "classification": inputs.classes}
+    tables = {"bars": inputs.bars, **beside, **inputs.attached}
     return {
         name: {"version": inputs.versions[name], "rows": rows.num_rows, "digest": digest(rows)[:16]}
         for name, rows in tables.items()
@@ -199,8 +201,8 @@ def _record_trial(workspace: Workspace, pipeline: Pipeline, inputs: Inputs, stud
         study.run_id,
         study.judgement.rank_ic,
     )
-    book = backtest.book(settings, study.trained.forecasts, study.run_id)
-    account = backtest.account(settings, book, inputs.newest, inputs.sessions, inputs.actions)
+    weights = books.build(settings, study.trained.forecasts, inputs, study.run_id).weights
+    account = backtest.account(settings, weights, inputs.newest, inputs.sessions, inputs.actions)
     trials.record(workspace.lake, trial, account.equity)
     tried = trials.read(workspace.lake).count
     return f"{tried} configuration(s) tried in this workspace"

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant.errors import DataError, MissingError
-from aiquant.jobs import backtest, digests, trials
+from aiquant.jobs import backtest, books, digests, trials
 from aiquant.jobs import features as feature_job
 from aiquant.jobs import train as train_job
 from aiquant.jobs.feature_table import FeatureTable
@@ -277,5 +277,5 @@ def _equity(bench: Bench, settings: Settings, fitted: list[Fitted]) -> pa.Table 
         return None
     inputs, last = bench.inputs, bench.panel.dates[bench.folds[-1].test[-1]].item()
     bars = inputs.newest.filter(pl.DataFrame(inputs.newest.select(["date"]))["date"].le(last).to_arrow())
-    weights = backtest.book(settings, forecasts, name)
+    weights = books.build(settings, forecasts, inputs, name).weights
     return backtest.account(settings, weights, bars, inputs.sessions, inputs.actions).equity

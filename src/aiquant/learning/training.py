@@ -278,7 +278,7 @@ def _forecasts(
 def one_thread_in_linear_algebra() -> AbstractContextManager[object]:
     """Sums of BLAS depend on its number of threads; one thread makes them the same everywhere."""
     try:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
     except ImportError:  # comes with scikit-learn; without it the results of linear models may differ in the last bits
         return nullcontext()
     limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")

@@ -1,58 +1,120 @@
-"""Target weights: how much of the equity each signal is worth.
+"""Target weights: how much of the equity each signal is worth, decision by decision.
 
-A rule turns the signals of the decision dates into weights. Rules stand in :data:`RULES` by name, so that an optimiser
-is one more entry and nothing else changes.
+Each decision knows what was known at its close: forecasts, past returns, and the book that is held, which drifted with
+prices since the last decision. A rule of :mod:`aiquant.portfolio.rules` makes a book of it. What the rule cannot do, or
+the limits forbid, a fallback does, and it is told and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
 
 import polars as pl
 import pyarrow as pa
 
-from aiquant.portfolio import signals
+from aiquant.errors import UsageError
+from aiquant.portfolio import expected, moment, remarks, rules, signals
+from aiquant.portfolio.deciding import HOLD, Book, Decision
+from aiquant.portfolio.history import History
+from aiquant.portfolio.moment import Terms
 from aiquant.schemas import TARGET_WEIGHTS, conform
 from aiquant.settings import PortfolioSettings
 
-Rule = Callable[[pl.DataFrame, PortfolioSettings], pl.Expr]
-"""Takes the signals (``symbol, date, event_time, signal``) and gives the weight of each row."""
 
-MIN_SYMBOLS = 2
-"""A ranking of fewer symbols says nothing: the book is empty on such a date."""
+@dataclass(frozen=True, eq=False)
+class Built:
+    """Target weights, and what should be known of them.
+
+    Attributes
+    ----------
+    weights
+        Table ``target_weights``. A decision that keeps the old book has no rows.
+    decisions
+        How many decisions there were, how many kept the old book because it was not worth a trade, and how many fell
+        back.
+    notes
+        What was not as asked, for the reader of a result.
+    last
+        The last decision; None where there was none.
+    """
+
+    weights: pa.Table
+    decisions: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    last: Decision | None = None
 
 
-def from_forecasts(forecasts: pa.Table, portfolio: PortfolioSettings, horizon: int, run_id: str) -> pa.Table:
-    """Target weights for every ``rebalance`` (default: ``horizon``) dates, beginning with the first forecast date.
+def from_forecasts(
+    forecasts: pa.Table,
+    portfolio: PortfolioSettings,
+    horizon: int,
+    run_id: str,
+    history: History | None = None,
+    terms: Terms | None = None,
+) -> pa.Table:
+    """The target weights of :func:`build`, without its remarks."""
+    return build(forecasts, portfolio, terms or Terms(horizon), run_id, history).weights
+
+
+def build(
+    forecasts: pa.Table,
+    portfolio: PortfolioSettings,
+    terms: Terms,
+    run_id: str,
+    history: History | None = None,
+    held: Mapping[str, float] | None = None,
+    since: date | None = None,
+) -> Built:
+    """Target weights for every ``rebalance`` (default: horizon) dates, beginning with the first forecast date.
 
     Parameters
     ----------
     forecasts
-        Table ``forecasts`` of one model.
+        Table ``forecasts`` of one model. A column ``expected`` (of a bar, fractions) may say what is expected.
     portfolio
-        The rule, its quantile and its gross exposure.
-    horizon
-        Bars that the forecasts look ahead.
+        The rule and its limits.
+    terms
+        Horizon, costs and capital.
     run_id
         Written into each row.
+    history
+        Past returns; what is later than a decision does not count in it.
+    held
+        The book before the first decision, as it is worth by then; default: cash.
+    since
+        Decide on this date, and every ``rebalance`` dates from it, only; earlier forecasts show what they are worth.
 
     Returns
     -------
-    Table
-        ``target_weights``, sorted by date and symbol. A decision date always has rows: one without a position has a row
-        of weight 0 for each of its symbols, because a date that is absent would mean to hold the old book.
+    Built
+        Weights sorted by date and symbol. A decision always has rows: one without a position has a row of weight 0 for
+        each of its symbols, because a date that is absent means to hold the old book. That is what a decision does that
+        is not worth its trades, or falls back on the previous book.
 
     Raises
     ------
     DataError
         When a symbol has two forecasts for one date, or a forecast is not a finite number.
+    UsageError
+        When settings do not fit together, or need past returns that were not given.
     """
-    frame = decision_dates(signals.rank(forecasts), portfolio.rebalance or horizon)
-    weighted = frame.with_columns(weight=RULES[portfolio.rule](frame, portfolio).cast(pl.Float64))
-    flat = (pl.col("weight") == 0.0).all().over("date")
-    kept = weighted.filter((pl.col("weight") != 0.0) | flat)
-    rows = kept.select(pl.lit(run_id).alias("run_id"), "symbol", "date", "event_time", "weight")
-    return conform(rows.to_arrow(), TARGET_WEIGHTS)
+    rule = rules.check(portfolio)
+    if history is None and moment.needs_history(portfolio, rule):
+        raise UsageError(f"the rule {portfolio.rule} needs past returns", "give bars")
+    frame = signals.rank(forecasts)
+    skill = None
+    if history is not None and rule.history and portfolio.ic is None and portfolio.expected == "forecast":
+        skill = expected.skill(frame, history, terms.horizon)
+    if "expected" in forecasts.column_names:
+        told = pl.DataFrame(pl.from_arrow(forecasts.select(["symbol", "date", "expected"])))
+        frame = frame.join(told, on=["symbol", "date"], how="left", maintain_order="left")
+    if since is not None:
+        frame = frame.filter(pl.col("date") >= since)
+    frame = decision_dates(frame, terms.held_for(portfolio))
+    return _walk(frame, Book(portfolio, terms, rule, history, skill, dict(held or {})), run_id)
 
 
 def decision_dates(frame: pl.DataFrame, every: int) -> pl.DataFrame:
@@ -60,31 +122,40 @@ def decision_dates(frame: pl.DataFrame, every: int) -> pl.DataFrame:
     return frame.filter((pl.col("date").rank("dense") - 1) % every == 0)
 
 
-def _places(portfolio: PortfolioSettings) -> pl.Expr:
-    """Symbols on each side: the quantile of the date's symbols, at least one, at most half of them."""
-    count = pl.len().over("date")
-    wanted = (count * portfolio.quantile + 1e-9).floor().cast(pl.Int64)  # 15 × 0.2 must not become 2
-    return pl.min_horizontal(pl.max_horizontal(wanted, pl.lit(1)), count // 2)
+def _walk(frame: pl.DataFrame, book: Book, run_id: str) -> Built:
+    from threadpoolctl import threadpool_limits
+
+    parts, used, last = [], Counter[str](), None
+    failures: list[tuple[date, str, str]] = []
+    with threadpool_limits(1):  # how sums are split among threads must not show in a weight
+        for _, rows in frame.group_by("date", maintain_order=True):
+            last = book.decide(rows)
+            used[last.used] += 1
+            if last.failure:
+                failures.append((last.moment.day, last.used, last.failure))
+            if last.weights is not None:
+                parts.append(_rows(rows, last.weights))
+    empty = frame.select("symbol", "date", "event_time", pl.lit(0.0).alias("weight")).clear()
+    weighted = pl.concat([empty, *parts]).select(pl.lit(run_id).alias("run_id"), pl.all())
+    total = used.total()
+    decided = {"decisions": total, "kept": used[HOLD] - sum(how == HOLD for _, how, _ in failures)}
+    notes = remarks.of(book.portfolio, total, failures, book.remarks)
+    return Built(
+        conform(weighted.to_arrow(), TARGET_WEIGHTS), {**decided, "fallbacks": len(failures)}, tuple(notes), last
+    )
 
 
-def _side(top: bool, portfolio: PortfolioSettings, each_side: float) -> pl.Expr:
-    """Equal weights of one end of the ranking, 0 elsewhere and on dates that say nothing."""
-    places = _places(portfolio)
-    place = pl.col("signal").rank("ordinal", descending=top).over("date")
-    meaningful = (pl.len().over("date") >= MIN_SYMBOLS) & (pl.col("signal") != 0.0).any().over("date")
-    return pl.when(meaningful & (place <= places)).then(each_side / places).otherwise(0.0)
-
-
-def long_short(_: pl.DataFrame, portfolio: PortfolioSettings) -> pl.Expr:
-    """Buy the top quantile, sell the bottom quantile: equal weights, half of the gross exposure on each side."""
-    half = portfolio.gross / 2
-    return _side(True, portfolio, half) - _side(False, portfolio, half)
-
-
-def long_only(_: pl.DataFrame, portfolio: PortfolioSettings) -> pl.Expr:
-    """Buy the top quantile: equal weights that sum to the gross exposure."""
-    return _side(True, portfolio, portfolio.gross)
-
-
-RULES: dict[str, Rule] = {"long-short": long_short, "long-only": long_only}
-"""The rules by the name that the setting ``portfolio.rule`` takes."""
+def _rows(rows: pl.DataFrame, weights: dict[str, float]) -> pl.DataFrame:
+    """The book as rows; all its symbols with weight 0 where it is empty."""
+    day, moment_ = rows["date"][0], rows["event_time"][0]
+    if not weights:
+        return rows.select("symbol", "date", "event_time", pl.lit(0.0).alias("weight"))
+    told = pl.DataFrame({"symbol": list(weights), "weight": list(weights.values())}).sort("symbol")
+    times = rows.select("symbol", "event_time")
+    joined = told.join(times, on="symbol", how="left", maintain_order="left")
+    return joined.select(
+        "symbol",
+        pl.lit(day).alias("date"),
+        pl.col("event_time").fill_null(moment_),
+        "weight",
+    )

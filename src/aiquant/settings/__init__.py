@@ -36,6 +36,7 @@ from aiquant.settings.backtest import BacktestSettings
 from aiquant.settings.data import DataSettings, LakeSettings, PrivacySettings
 from aiquant.settings.live import LiveSettings
 from aiquant.settings.online import OnlineSettings
+from aiquant.settings.portfolio import PortfolioSettings
 from aiquant.settings.research import (
     CombinatorialSettings,
     FeatureSettings,
@@ -54,7 +55,6 @@ from aiquant.settings.spark import SparkSettings
 from aiquant.settings.strategy import StrategySettings, SweepSettings
 from aiquant.settings.stream import StreamSettings
 from aiquant.settings.trade import AlpacaSettings, TradeSettings
-from aiquant.settings.trading import PortfolioSettings
 from aiquant.settings.vendors import NewsApiSettings, PolygonSettings, SimulatorSettings, XSettings
 
 __all__ = [

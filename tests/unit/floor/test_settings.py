@@ -45,7 +45,7 @@ def test_each_source_wins_over_the_ones_behind_it(tmp_path: Path, monkeypatch: p
         ("[learning]\nsead = 1\n", ["aiquant.toml", "learning.sead", "learning.seed"]),
         ("[learning]\nseed = 'x'\n", ["aiquant.toml", "learning.seed", "'x'", "not a whole number"]),
         ("[backtest]\ncapital = -1.0\n", ["backtest.capital", "greater than 0"]),
-        ("[portfolio]\nrule = 'lottery'\n", ["portfolio.rule", "long-short"]),
+        ("[portfolio]\nfallback = 'lottery'\n", ["portfolio.fallback", "inverse-volatility"]),
         ("[learning\n", ["aiquant.toml", "line 1"]),
         ("[tracking]\ntoken = 'hunter2'\n", ["tracking.token", "secret"]),
     ],
