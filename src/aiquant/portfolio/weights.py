@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -127,7 +128,8 @@ def _walk(frame: pl.DataFrame, book: Book, run_id: str) -> Built:
 
     parts, used, last = [], Counter[str](), None
     failures: list[tuple[date, str, str]] = []
-    with threadpool_limits(1):  # how sums are split among threads must not show in a weight
+    # How sums are split among threads must not show in a weight; where there are no matrices there is nothing to split.
+    with threadpool_limits(1) if book.history is not None else nullcontext():
         for _, rows in frame.group_by("date", maintain_order=True):
             last = book.decide(rows)
             used[last.used] += 1
