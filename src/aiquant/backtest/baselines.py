@@ -17,7 +17,7 @@ def equal_weight(bars: pa.Table, first: date, last: date, every: int, run_id: st
     Parameters
     ----------
     bars
-        Table ``bars``, daily.
+        Table ``bars``. Of intraday bars each date counts once, decided at its last close.
     first, last
         First and last date of a decision; the first session with bars at or after ``first`` is the first decision.
     every
@@ -37,6 +37,10 @@ def equal_weight(bars: pa.Table, first: date, last: date, every: int, run_id: st
     frame = frame.filter(pl.col("date").is_between(first, last)).sort("date", "symbol")
     if not len(frame):
         raise DataError(f"there are no bars between {first} and {last}", "ask for dates that have bars")
+    if frame.select(pl.struct("date", "symbol").is_duplicated().any()).item():
+        frame = frame.with_columns(pl.col("event_time").max().over("date")).unique(
+            ["date", "symbol"], maintain_order=True
+        )
     decided = frame.filter((pl.col("date").rank("dense") - 1) % every == 0)
     rows = decided.select(
         pl.lit(run_id).alias("run_id"), "symbol", "date", "event_time", weight=1.0 / pl.len().over("date")

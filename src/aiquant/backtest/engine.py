@@ -196,6 +196,8 @@ def _decision_rows(market: markets.Market, targets: Targets, whole: Axis) -> NDA
 
 
 def _notes(account: Account, journal: Journal, market: markets.Market, played: int) -> list[str]:
+    from aiquant.backtest.ledger import LIMITED, PARTIAL, UNLOCATED
+
     notes = []
     unpriced, waiting = int(journal.counts[2]), int((~np.isnan(account.target)).sum())
     if account.equity[0] <= 0:
@@ -204,6 +206,13 @@ def _notes(account: Account, journal: Journal, market: markets.Market, played: i
         notes.append(f"{unpriced} target(s) had no price at their decision and were not traded")
     if journal.counts[4]:
         notes.append(f"{journal.counts[4]} order(s) found no bar for {house.PATIENCE} sessions and were withdrawn")
+    for place, told in (
+        (LIMITED, "decision(s) were cut to the limits of position or exposure"),
+        (UNLOCATED, "sale(s) were cut to what could be borrowed"),
+        (PARTIAL, "fill(s) were cut to their share of the bar's volume"),
+    ):
+        if journal.counts[place]:
+            notes.append(f"{journal.counts[place]} {told}")
     if waiting:
         notes.append(f"{waiting} order(s) still waited for a bar when the run ended")
     reasons = journal.fills[: journal.counts[0], 6]

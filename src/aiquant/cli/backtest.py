@@ -30,6 +30,9 @@ def backtest(
     weights: Annotated[
         Path | None, typer.Option(help="File with date, symbol, weight (decided at the close of date).")
     ] = None,
+    orders: Annotated[
+        Path | None, typer.Option(help="File with date, symbol, shares to buy (> 0) or sell (< 0), instead of weights.")
+    ] = None,
     strategy: StrategyOption = None,
     param: ParamOption = None,
     first: Annotated[
@@ -37,13 +40,17 @@ def backtest(
         typer.Option("--from", formats=["%Y-%m-%d"], help="First date of a decision of the strategy."),
     ] = None,
     bars: Annotated[Path | None, typer.Option(help="File with bars; default: those of the workspace.")] = None,
+    instruments: Annotated[
+        Path | None, typer.Option(help="File with symbol, and its currency, lot, spread_bps, borrow_bps, locate.")
+    ] = None,
+    fx: Annotated[Path | None, typer.Option(help="File with currency, date, rate in the account's currency.")] = None,
     capital: Annotated[float | None, typer.Option(help="Cash at the start.")] = None,
     commission_bps: Annotated[
         float | None, typer.Option(help="Commission, basis points of the slipped notional.")
     ] = None,
     slippage_bps: Annotated[float | None, typer.Option(help="Slippage, basis points of the price.")] = None,
     fill: Annotated[
-        str | None, typer.Option(help="next-open, or close (the next bar's close).", metavar="next-open|close")
+        str | None, typer.Option(help="Price of the next bar at which orders fill.", metavar="next-open|close|vwap")
     ] = None,
     fractional: Annotated[
         bool | None,
@@ -56,7 +63,7 @@ def backtest(
     told: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Trade the forecasts of a run, a strategy, or a file of weights, net of costs."""
+    """Trade the forecasts of a run, a strategy, or a file of weights or orders, net of costs."""
     from aiquant.jobs import backtest as job
     from aiquant.jobs import strategies
     from aiquant.settings import load
@@ -70,22 +77,27 @@ def backtest(
         "backtest__fill": fill,
         "backtest__shares": shares,
     }
+    given = job.Files(weights, orders, bars, instruments, fx)
+    if weights is not None and orders is not None:
+        raise UsageError("--weights and --orders were given", "give one of them")
     if strategy is not None:
-        if weights is not None or bars is not None:
-            raise UsageError("--strategy trades the bars of the workspace", "leave --weights and --bars away")
+        if given != job.Files():
+            raise UsageError("--strategy trades the bars of the workspace", "leave all files away")
         opened = options.workspace(workspace, told, **flags)
         chosen = strategies.choose(opened, strategy, options.params(param))
         day = None if first is None else first.date()
         done = strategies.run(opened, console.journal, chosen, run_id=run_id, first=day, out=out)
     elif param or first is not None:
         raise UsageError("--param and --from belong to a strategy", "name it with --strategy")
-    elif weights is None:
+    elif weights is None and orders is None:
+        if instruments is not None or fx is not None:
+            raise UsageError("--instruments and --fx belong to a file", "name it with --weights or --orders")
         opened = options.workspace(workspace, told, **flags)
         done = job.of_run(opened, console.journal, run_id or opened.latest_run(), out)
     else:
         around = _workspace(workspace, told, flags, needed=bars is None)
         settings = around.settings if around is not None else load(None, options.merged(told, **flags))
-        done = job.of_file(settings, console.journal, weights, bars, around, out)
+        done = job.of_file(settings, console.journal, given, around, out)
     console.answer(done.to_dict(), summary.strategies(done.figures), *summary.remarks(done.notes))
 
 

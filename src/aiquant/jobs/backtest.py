@@ -130,37 +130,59 @@ def keep(workspace: Workspace, run_id: str, weights: pa.Table, results: dict[str
         lake.replace(schemas.EQUITY, _named(result.equity, key), {"run_id": key})
 
 
+@dataclass(frozen=True)
+class Files:
+    """Files that a backtest without forecasts reads.
+
+    Attributes
+    ----------
+    weights, orders
+        One of the two: ``date, symbol`` and ``weight``, or ``shares``.
+    bars
+        None for those of the workspace.
+    instruments, fx
+        Terms of single symbols, and exchange rates.
+    """
+
+    weights: Path | None = None
+    orders: Path | None = None
+    bars: Path | None = None
+    instruments: Path | None = None
+    fx: Path | None = None
+
+
 def of_file(
-    settings: Settings,
-    journal: Journal,
-    weights: Path,
-    bars: Path | None,
-    workspace: Workspace | None,
-    out: Path | None,
+    settings: Settings, journal: Journal, given: Files, workspace: Workspace | None, out: Path | None
 ) -> Backtested:
-    """Trade a file of weights (``date, symbol, weight``) on a file of bars, or on the bars of the workspace.
+    """Trade a file of weights, or of orders, on a file of bars, or on the bars of the workspace.
 
     Raises
     ------
     MissingError
-        When there are neither.
+        When there are no bars.
     """
     from aiquant.sources import files
 
     if out is not None:
         tables.writer_of(out)
     with journal.station("read") as station:
-        told = files.read_weights(weights)
-        rows, sessions, actions = bars_of(settings, journal, bars, workspace)
+        weights = None if given.weights is None else files.read_weights(given.weights)
+        more = {
+            "orders": None if given.orders is None else files.read_orders(given.orders),
+            "instruments": None if given.instruments is None else files.read_instruments(given.instruments),
+            "fx": None if given.fx is None else files.read_rates(given.fx),
+        }
+        rows, sessions, actions = bars_of(settings, journal, given.bars, workspace)
         station.rows = rows.num_rows
     with journal.station("backtest") as station:
-        results = simulate(settings, told, rows, sessions, actions)
+        results = simulate(settings, weights, rows, sessions, actions, **more)
         done = summed_up(results, sessions, settings)
         station.rows = results[STRATEGY].fills.num_rows
         station.note = "fills"
     write_out(done, out)
     if out is not None:
-        made = {**plain(done), **manifest.origin(settings), "weights": str(weights), "bars": str(bars or "lake")}
+        named = {name: str(path) for name, path in vars(given).items() if path is not None}
+        made = {**plain(done), **manifest.origin(settings), "bars": "lake", **named}
         write_json(out.with_name(out.name + ".manifest.json"), made)
     return done
 
@@ -174,9 +196,17 @@ def forecasts_of(workspace: Workspace, run_id: str) -> pa.Table:
 
 
 def account(
-    settings: Settings, weights: pa.Table, bars: pa.Table, sessions: Sessions, actions: pa.Table | None
+    settings: Settings,
+    weights: pa.Table | None,
+    bars: pa.Table,
+    sessions: Sessions,
+    actions: pa.Table | None,
+    *,
+    orders: pa.Table | None = None,
+    instruments: pa.Table | None = None,
+    fx: pa.Table | None = None,
 ) -> Result:
-    """The account of a strategy, without the baselines.
+    """The account of a strategy, without the baselines; the arguments of :func:`aiquant.backtest.engine.run`.
 
     Raises
     ------
@@ -185,18 +215,28 @@ def account(
     """
     from aiquant.backtest import engine
 
-    if not weights.num_rows:
+    if weights is not None and not weights.num_rows:
         raise DataError("there are no target weights to trade", "give at least one date with a weight")
-    return engine.run(weights, bars, sessions, settings.backtest, run_id=STRATEGY, actions=actions)
+    more = {"orders": orders, "instruments": instruments, "fx": fx}
+    return engine.run(weights, bars, sessions, settings.backtest, run_id=STRATEGY, actions=actions, **more)
 
 
 def simulate(
-    settings: Settings, weights: pa.Table, bars: pa.Table, sessions: Sessions, actions: pa.Table | None
+    settings: Settings,
+    weights: pa.Table | None,
+    bars: pa.Table,
+    sessions: Sessions,
+    actions: pa.Table | None,
+    *,
+    orders: pa.Table | None = None,
+    instruments: pa.Table | None = None,
+    fx: pa.Table | None = None,
 ) -> dict[str, Result]:
     """The strategy, and the baselines over the same sessions with the same costs; the strategy comes first."""
     from aiquant.backtest import baselines, engine
 
-    main = account(settings, weights, bars, sessions, actions)
+    terms = {"instruments": instruments, "fx": fx}
+    main = account(settings, weights, bars, sessions, actions, orders=orders, **terms)
     first, last = main.equity["date"][0].as_py(), main.equity["date"][-1].as_py()
     every = settings.portfolio.rebalance or settings.labels.horizon
     books = {
@@ -205,7 +245,9 @@ def simulate(
     }
     results = {STRATEGY: main}
     for name, weighted in books.items():
-        results[name] = engine.run(weighted, bars, sessions, settings.backtest, run_id=name, actions=actions, last=last)
+        results[name] = engine.run(
+            weighted, bars, sessions, settings.backtest, run_id=name, actions=actions, last=last, **terms
+        )
     return results
 
 

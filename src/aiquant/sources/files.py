@@ -31,7 +31,8 @@ from aiquant.sources.opening import files_of
 from aiquant.sources.reference import read_actions, read_classification, read_universe
 from aiquant.sources.spool import Spool
 from aiquant.sources.stamps import Stamper
-from aiquant.sources.weights import read_weights
+from aiquant.sources.terms import read_instruments, read_rates
+from aiquant.sources.weights import read_orders, read_weights
 
 __all__ = [
     "BATCH_ROWS",
@@ -39,6 +40,9 @@ __all__ = [
     "read_actions",
     "read_bars",
     "read_classification",
+    "read_instruments",
+    "read_orders",
+    "read_rates",
     "read_universe",
     "read_weights",
 ]

@@ -13,7 +13,7 @@ import pytest
 
 from aiquant.backtest import engine
 from aiquant.calendars import Sessions
-from aiquant.schemas import BARS, conform
+from aiquant.schemas import BARS, FX_RATES, INSTRUMENTS, conform
 from aiquant.settings import BacktestSettings
 
 FIRST = date(2024, 1, 1)
@@ -33,14 +33,23 @@ def sessions(count: int) -> Sessions:
     return Sessions("every-day", dates, opens, opens + np.timedelta64(7, "h"), PER_YEAR)
 
 
-def bars(closes: Prices, opens: Prices | None = None, adjustment: str = "none") -> pa.Table:
-    """Daily bars; None where a symbol has no bar. Without ``opens`` the open equals the close."""
+def bars(
+    closes: Prices,
+    opens: Prices | None = None,
+    adjustment: str = "none",
+    more: Mapping[str, Prices] | None = None,
+) -> pa.Table:
+    """Daily bars; None where a symbol has no bar. Without ``opens`` the open equals the close.
+
+    ``more`` gives further columns: ``{"high": {"A": [11, 12]}, …}``.
+    """
     rows = []
     for symbol, prices in closes.items():
         for i, close in enumerate(prices):
             if close is None:
                 continue
             first = close if opens is None else opens[symbol][i]
+            further = {name: prices[symbol][i] for name, prices in (more or {}).items() if symbol in prices}
             moment = np.datetime64(day(i)).astype("datetime64[us]").item()
             rows.append(
                 {
@@ -59,6 +68,7 @@ def bars(closes: Prices, opens: Prices | None = None, adjustment: str = "none") 
                     "trades": None,
                     "adjustment": adjustment,
                     "source": "test",
+                    **further,
                 }
             )
     return conform(pa.Table.from_pylist(rows), BARS)
@@ -70,6 +80,21 @@ def weights(decisions: Mapping[int, Mapping[str, float]]) -> pa.Table:
     return pa.table(
         {"date": pa.array(dates, pa.date32()), "symbol": list(symbols), "weight": pa.array(values, pa.float64())}
     )
+
+
+def orders(decisions: Mapping[int, Mapping[str, float]]) -> pa.Table:
+    return weights(decisions).rename_columns(["date", "symbol", "shares"])
+
+
+def instruments(**terms: Mapping[str, Any]) -> pa.Table:
+    """``instruments(A={"locate": 10})``."""
+    return pa.Table.from_pylist([{"symbol": s, **t} for s, t in terms.items()], INSTRUMENTS.schema)
+
+
+def rates(currency: str, values: Mapping[int, float]) -> pa.Table:
+    """Exchange rates by session; those of negative sessions lie before the first bar."""
+    rows = [{"currency": currency, "date": day(i), "rate": rate} for i, rate in values.items()]
+    return pa.Table.from_pylist(rows, FX_RATES.schema)
 
 
 def actions(rows: Sequence[tuple[str, str, int, float | None]]) -> pa.Table:
@@ -102,17 +127,24 @@ def trade() -> Callable[..., engine.Result]:
         acts: Sequence[tuple[str, str, int, float | None]] = (),
         adjustment: str = "none",
         last: date | None = None,
+        more: Mapping[str, Prices] | None = None,
+        in_shares: bool = False,
+        terms: pa.Table | None = None,
+        fx: pa.Table | None = None,
         **changes: Any,
     ) -> engine.Result:
         count = max(len(prices) for prices in closes.values())
         return engine.run(
-            weights(decisions),
-            bars(closes, opens, adjustment),
+            None if in_shares else weights(decisions),
+            bars(closes, opens, adjustment, more),
             sessions(count),
             free(**changes),
             "golden",
             actions(acts) if acts else None,
             last=last,
+            orders=orders(decisions) if in_shares else None,
+            instruments=terms,
+            fx=fx,
         )
 
     return play
@@ -121,4 +153,14 @@ def trade() -> Callable[..., engine.Result]:
 @pytest.fixture
 def tiny() -> SimpleNamespace:
     """The builders of this file, for tests that need the pieces of a run."""
-    return SimpleNamespace(bars=bars, weights=weights, sessions=sessions, actions=actions, free=free, day=day)
+    return SimpleNamespace(
+        bars=bars,
+        weights=weights,
+        orders=orders,
+        sessions=sessions,
+        actions=actions,
+        instruments=instruments,
+        rates=rates,
+        free=free,
+        day=day,
+    )
