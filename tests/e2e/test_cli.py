@@ -169,6 +169,9 @@ def test_version_and_completion(aiquant: Aiquant) -> None:
         (["lake", "sql", "select * from barz", "-w", "."], 3, "barz"),
         (["config", "show", "--set", "x=1"], 2, "x"),
         (["backtest", "--weights", "missing.csv", "--bars", "missing.csv"], 3, "missing.csv"),
+        (["backtest", "--orders", "missing.csv", "--bars", "missing.csv"], 3, "missing.csv"),
+        (["backtest", "--orders", "a.csv", "--weights", "b.csv"], 2, "--weights and --orders were given"),
+        (["backtest", "--fx", "a.csv", "-w", "."], 2, "--instruments and --fx belong to a file"),
     ],
 )
 def test_a_mistake_gets_one_line_and_its_exit_code(
