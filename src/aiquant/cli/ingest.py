@@ -156,9 +156,20 @@ def ticks(
     _backfill("ticks", source, symbols, first, last, None, again, workspace, told, as_json)
 
 
-@app.command(epilog="Example: aiquant ingest news --symbols AAPL --from 2024-05-01")
+@app.command(
+    epilog="Example: aiquant ingest news --path articles.jsonl; "
+    "aiquant ingest news --source newsapi --symbols AAPL --from 2024-05-01"
+)
 def news(
-    source: Annotated[str, typer.Option(help="The vendor.")] = "newsapi",
+    path: Annotated[
+        Path | None,
+        typer.Option("--path", metavar="X", help="CSV, JSON lines, Parquet or Arrow; a file or a folder."),
+    ] = None,
+    column: ColumnOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="NAME", help="A vendor instead of a file; default: newsapi."),
+    ] = None,
     search: SearchOption = None,
     symbols: SymbolsOption = "",
     first: FromOption = None,
@@ -168,8 +179,14 @@ def news(
     told: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a vendor's past articles into the lake, linked to symbols."""
-    _backfill("news", source, symbols, first, last, search, again, workspace, told, as_json)
+    """Take articles of a file (columns title, time, and maybe symbols, url …) or of a vendor, linked to symbols."""
+    from aiquant.jobs import ingest as job
+
+    if path is not None and source is None:
+        console = Console(as_json)
+        _show(console, job.news(options.workspace(workspace, told), console.journal, path, pairs(column)))
+        return
+    _backfill("news", source or "newsapi", symbols, first, last, search, again, workspace, told, as_json)
 
 
 @app.command(epilog="Example: aiquant ingest tweets --symbols AAPL")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiquant.lake import Lake
 
 _INGEST = {
-    "news": "take articles in with: aiquant ingest news",
+    "news": "take articles in with: aiquant ingest news --path FILE (or --source newsapi)",
     "tweets": "take posts in with: aiquant ingest tweets",
     "classification": "take classes in with: aiquant ingest classification",
     "scores": "score articles and posts first",

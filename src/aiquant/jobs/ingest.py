@@ -142,6 +142,15 @@ def classification(
     return _take(workspace, journal, schemas.CLASSIFICATION, batch)
 
 
+def news(workspace: Workspace, journal: Journal, path: Path, columns: dict[str, str] | None = None) -> Ingested:
+    """Take articles of a file into ``news``."""
+    from aiquant.sources import articles, linking
+
+    companies = workspace.settings.newsapi.companies
+    linker = linking.load(Path(companies) if companies else None)
+    return _take(workspace, journal, schemas.NEWS, articles.read_news(path, workspace.settings.data, linker, columns))
+
+
 def _take(workspace: Workspace, journal: Journal, table: schemas.Table, batch: Batch) -> Ingested:
     with journal.station(f"ingest {table.name}") as station:
         done = Ingested(table.name, "files")
@@ -211,10 +220,18 @@ def _write(
     done.reasons = _kinds(_count(bad["reason"]))
     done.findings = _count(findings["kind"])
     if rows.num_rows:
-        done.symbols = pc.count_distinct(rows["symbol"]).as_py()
+        done.symbols = _symbols(rows)
         if "date" in rows.column_names:
             span = pc.min_max(rows["date"]).as_py()
             done.first, done.last = span["min"].isoformat(), span["max"].isoformat()
+
+
+def _symbols(rows: pa.Table) -> int:
+    """How many symbols the rows are of; articles name several each."""
+    if "symbol" in rows.column_names:
+        return int(pc.count_distinct(rows["symbol"]).as_py())
+    named = pc.unique(pc.list_flatten(pc.split_pattern(rows["symbols"].combine_chunks(), ",")))
+    return len([symbol for symbol in named.to_pylist() if symbol])
 
 
 def _count(values: pa.ChunkedArray) -> dict[str, int]:

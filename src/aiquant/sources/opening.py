@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from aiquant.errors import DataError, MissingError
-from aiquant.sources import columnar, delimited
+from aiquant.sources import columnar, delimited, lines
 from aiquant.sources.delimited import Chunk
 
-READABLE = "CSV (also .gz, .bz2, .zst), Parquet, Arrow and Feather"
+READABLE = "CSV (also .gz, .bz2, .zst), JSON lines, Parquet, Arrow and Feather"
 
 
 class Opened(Protocol):
@@ -74,13 +74,16 @@ def open_file(path: Path, place: str) -> Opened:
         raise MissingError(f"{place} cannot be read: {error.strerror}", "check its permissions") from error
     if path.stat().st_size == 0:
         raise DataError(f"{place} is empty", "give a file with rows")
-    return delimited.Delimited(path, place) if _kind(path) == "text" else columnar.Columnar(path, place)
+    kinds: dict[str | None, type[Opened]] = {"text": delimited.Delimited, "lines": lines.Lines}
+    return kinds.get(_kind(path), columnar.Columnar)(path, place)  # type: ignore[call-arg]
 
 
 def _kind(path: Path) -> str | None:
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] in (*columnar.PARQUET, *columnar.ARROW):
         return "columns"
+    if suffixes and suffixes[-1] in lines.SUFFIXES:
+        return "lines"
     if suffixes and suffixes[-1] in delimited.COMPRESSED:
         suffixes = suffixes[:-1]
     return "text" if suffixes and suffixes[-1] in delimited.SUFFIXES else None

@@ -83,7 +83,7 @@ def read_actions(
         raise DataError(f"{path.name}: no column for kind, ratio or amount", "name what happened: split, dividend …")
     stamper = Stamper(data, stamps.now())
     frame = _base(raw, ("ratio", "amount"))
-    frame = frame.with_columns(_ratio(raw), _day(raw, "date"), *_announced(raw, stamper))
+    frame = frame.with_columns(_ratio(raw), _day(raw, "date"), *announced(raw, stamper))
     frame = _kinds(frame, raw)
     days = frame["date"].to_numpy().astype("datetime64[D]")
     first, last = calendars.FIRST_SESSION, date(stamper.now.year + 1, 12, 31)
@@ -101,7 +101,7 @@ def read_actions(
         .when("unread_time")
         .then(pl.lit("the time of the announcement cannot be read, or has no time zone"))
     )
-    return _batch(frame, problem, CORPORATE_ACTIONS, strict)
+    return batch(frame, problem, CORPORATE_ACTIONS, strict)
 
 
 def read_universe(
@@ -149,7 +149,7 @@ def read_universe(
         .when(unread)
         .then(pl.lit("member_to cannot be read"))
     )
-    return _batch(frame, problem, UNIVERSE, strict)
+    return batch(frame, problem, UNIVERSE, strict)
 
 
 def read_classification(
@@ -184,7 +184,7 @@ def read_classification(
     frame = _base(raw, ("shares",)).with_columns(
         _day(raw, "valid_from"),
         *(_text(raw, level).str.strip_chars().replace("", None).alias(level) for level in _LEVELS),
-        *_announced(raw, stamper),
+        *announced(raw, stamper),
     )
     frame = frame.with_columns(event_time=pl.coalesce("announced", _begun("valid_from", stamper)))
     problem = (
@@ -193,7 +193,7 @@ def read_classification(
         .when("unread_time")
         .then(pl.lit("the time of the announcement cannot be read, or has no time zone"))
     )
-    return _batch(frame, problem, CLASSIFICATION, strict)
+    return batch(frame, problem, CLASSIFICATION, strict)
 
 
 def _begun(name: str, stamper: Stamper) -> pl.Expr:
@@ -247,12 +247,12 @@ def _ratio(raw: pl.DataFrame) -> pl.Series:
     return plain.fill_null(new / old).alias("ratio")
 
 
-def _announced(raw: pl.DataFrame, stamper: Stamper) -> list[pl.Series]:
-    """When an action was announced (null where the file does not say), and whether that could not be read."""
-    if "event_time" not in raw.columns:
+def announced(raw: pl.DataFrame, stamper: Stamper, name: str = "event_time") -> list[pl.Series]:
+    """When something was announced (null where the file does not say), and whether that could not be read."""
+    if name not in raw.columns:
         none = pl.Series("announced", [None] * len(raw), dtype=pl.Datetime("us", "UTC"))
         return [none, pl.Series("unread_time", [False] * len(raw))]
-    told = times.parse(raw["event_time"], times.day_order(raw["event_time"]))
+    told = times.parse(raw[name], times.day_order(raw[name]))
     midnight = told["written"].dt.truncate("1d") == told["written"]
     ended = (told["written"] + timedelta(days=1)).dt.replace_time_zone(
         stamper.exchange_zone, ambiguous="earliest", non_existent="null"
@@ -266,7 +266,7 @@ def _announced(raw: pl.DataFrame, stamper: Stamper) -> list[pl.Series]:
     announced = pl.DataFrame({"d": day_only, "e": ended.dt.convert_time_zone("UTC"), "l": local}).select(
         pl.when("d").then("e").otherwise("l").alias("announced")
     )["announced"]
-    empty = _text(raw, "event_time").str.strip_chars().str.to_lowercase().is_in([*numbers.MISSING, "nan", "nat"])
+    empty = _text(raw, name).str.strip_chars().str.to_lowercase().is_in([*numbers.MISSING, "nan", "nat"])
     return [announced, (announced.is_null() & ~empty).alias("unread_time")]
 
 
@@ -291,12 +291,13 @@ def _kinds(frame: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _batch(frame: pl.DataFrame, problem: pl.Expr, table: Table, strict: bool) -> Batch:
+def batch(frame: pl.DataFrame, problem: pl.Expr, table: Table, strict: bool) -> Batch:
     """Good rows, letters, and how many rows said the same twice; rows that contradict one another are letters."""
-    told = frame.with_columns(problem.alias("problem"), known_from=pl.col("event_time"))
+    known = pl.col("known_from" if "known_from" in frame.columns else "event_time")
+    told = frame.with_columns(problem.alias("problem"), known_from=known)
     told = told.with_columns(reason=pl.coalesce("problem", reasons(told, table.invariants)))
     good, bad = told.filter(pl.col("reason").is_null()), told.filter(pl.col("reason").is_not_null())
-    values = [name for name in table.schema.names if name not in table.key]
+    values = [name for name in table.schema.names if name not in table.key and name in good.columns]
     good = good.with_columns(versions=pl.struct(values).n_unique().over(table.key))
     clash = good.filter(pl.col("versions") > 1).with_columns(reason=pl.lit("contradicts another row of the same key"))
     single = good.filter(pl.col("versions") == 1)
