@@ -166,14 +166,29 @@ def _codes(symbols: pl.Series, names: list[str]) -> NDArray[np.int32]:
 
 def _moments(rows: pl.DataFrame, name: str, place: str) -> NDArray[np.int64]:
     """A column of times as microseconds since 1970; parts of a microsecond are cut off."""
-    kind: Any = rows[name].dtype
+    column = rows[name]
+    kind: Any = column.dtype
+    if column.null_count():
+        at = int(column.is_null().arg_max() or 0)
+        raise DataError(f"{place}: {name} is missing in {column.null_count():,} row(s), the first is row {at + 1}")
     if not isinstance(kind, pl.Datetime) or kind.time_zone is None:
-        raise DataError(
-            f"{place}: column {name} is {kind}, not times with a time zone", "write for example 2020-01-31T21:00:00Z"
-        )
-    if rows[name].null_count():
-        raise DataError(f"{place}: column {name} holds {rows[name].null_count()} null(s)")
+        raise DataError(f"{place}: {_untimely(column)}", "write for example 2020-01-31T21:00:00Z")
     return np.ascontiguousarray(rows[name].cast(_TIME).to_physical().to_numpy(), np.int64)
+
+
+def _untimely(column: pl.Series) -> str:
+    """Why a column holds no times with a zone, with the first row that shows it."""
+    if column.is_empty():
+        return f"{column.name} holds no times with a time zone"
+    if column.dtype in (pl.Datetime, pl.Date):
+        return f"{column.name} has no time zone, row 1 is {column[0]}"
+    bad = 0
+    if column.dtype == pl.String:
+        read = column.str.to_datetime("%+", time_zone="UTC", strict=False)
+        if not read.null_count():
+            return f"{column.name} is text, not times with a time zone"
+        bad = int(read.is_null().arg_max() or 0)
+    return f"{column.name} of row {bad + 1} is {str(column[bad])!r}, not a time with a time zone"
 
 
 def _demand(rows: pl.DataFrame, names: Sequence[str], place: str) -> None:

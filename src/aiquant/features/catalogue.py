@@ -20,6 +20,7 @@ A formula may refer to a part or to another feature of its set by ``@name``; it 
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -155,7 +156,7 @@ def get(name: str) -> FeatureSet:
             return _from_file(file)
         raise UsageError(
             f"no feature set is named {name!r}",
-            nearest(name, list(_SETS), "sets") + ", or give the path of a TOML file",
+            f"give the path of a TOML file; {nearest(name, list(_SETS), 'sets')}",
         )
     return _built_in(name)
 
@@ -198,6 +199,12 @@ def define(
     parts = parts or {}
     formulas = {f"part {name}": text for name, text in parts.items()}
     for name, formula, _, _ in definitions:
+        if not re.fullmatch(r"[^\W\d]\w*", name):
+            told = re.sub(r"\W+", "_", name).strip("_")
+            raise UsageError(
+                f"a feature cannot be named {name!r}: names are letters, digits and underscores, a letter first",
+                f"call it {told}" if re.fullmatch(r"[^\W\d]\w*", told) else "choose another",
+            )
         if f"feature {name}" in formulas or name in parts:
             raise UsageError(f"the feature {name} is defined twice", "give one of them another name")
         if name in FEATURES.schema.names:

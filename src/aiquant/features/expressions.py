@@ -43,6 +43,8 @@ PRECEDENCE = (
 _UNARY = 6
 _ATOM = 9
 _LONGEST_TEXT = 20_000
+MOST_SLOTS = 100_000
+"""The longest window or shift: a year of minutes. A stream keeps as many slots of each value."""
 
 
 class Expression:
@@ -250,12 +252,20 @@ def _series(op: str, value: object) -> Expression:
 
 
 def _number(op: str, value: object) -> float:
+    number: float | None = None
     if isinstance(value, Expression) and value.op == "Neg" and value.args[0].op == "constant":
-        return -value.args[0].numbers[0]
-    if isinstance(value, Expression) and value.op == "constant":
-        return value.numbers[0]
-    if isinstance(value, int | float):
-        return float(value)
+        number = -value.args[0].numbers[0]
+    elif isinstance(value, Expression) and value.op == "constant":
+        number = value.numbers[0]
+    elif isinstance(value, int | float):
+        number = float(value)
+    if number is not None and abs(number) > MOST_SLOTS:
+        raise UsageError(
+            f"{op} takes at most {MOST_SLOTS:,} slots, not {number:,.0f}: that much is remembered of every symbol",
+            "take a shorter window, or longer bars",
+        )
+    if number is not None:
+        return number
     raise UsageError(
         f"{op} takes a plain number as its window, shift or quantile, not {value}",
         "the look-back of a feature must be known before its data",

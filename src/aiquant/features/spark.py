@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -70,14 +73,39 @@ def session(settings: SparkSettings) -> Any:
     builder = sql.SparkSession.builder.master(settings.master).appName("aiquant")
     for name, value in told.items():
         builder = builder.config(name, value)
-    try:
-        made = builder.getOrCreate()
-    except Exception as error:  # Spark's and py4j's errors share no class of their own
-        raise Unreachable(
-            f"Spark does not start on {settings.master}: {_first_line(error)}", "check spark.master and spark.conf"
-        ) from error
+    with _hushed() as log:
+        try:
+            made = builder.getOrCreate()
+        except Exception as error:  # Spark's and py4j's errors share no class of their own
+            problem = _first_error(log) or _first_line(error)
+            raise Unreachable(
+                f"Spark does not start on {settings.master}: {problem}", "check spark.master and spark.conf"
+            ) from error
     made.sparkContext.setLogLevel("ERROR")
     return made
+
+
+@contextmanager
+def _hushed() -> Iterator[IO[bytes]]:
+    """What a JVM that starts here writes on standard error goes to a file without a name, not to the terminal.
+
+    It keeps that file for its life: what fails in a task comes back as an error.
+    """
+    with tempfile.TemporaryFile() as log:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield log
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _first_error(log: IO[bytes]) -> str | None:
+    log.seek(0)
+    lines = log.read().decode(errors="replace").splitlines()
+    return next((line.strip() for line in lines if "Error" in line or "Exception" in line), None)
 
 
 def _jars(settings: SparkSettings) -> str:
@@ -155,18 +183,39 @@ def collect(frame: Any, schema: pa.Schema) -> pa.Table:
         raise _explained(error) from error
 
 
-def write(frame: Any, place: str) -> None:
+def write(frame: Any, place: str, advance: Callable[[int, int | None], None]) -> None:
     """Put the rows of a frame in the place of a Delta table's, in one commit.
+
+    Parameters
+    ----------
+    advance
+        Told now and then how many tasks are done, and of how many.
 
     Raises
     ------
     UsageError
         When a task fails, with its reason.
     """
+    done = threading.Event()
+    watching = threading.Thread(target=_watch, args=(frame.sparkSession.sparkContext, done, advance), daemon=True)
+    watching.start()
     try:
         frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(place)
     except Exception as error:
         raise _explained(error) from error
+    finally:
+        done.set()
+        watching.join()
+
+
+def _watch(context: Any, done: threading.Event, advance: Callable[[int, int | None], None]) -> None:
+    """Tell how far the tasks of the running stages are."""
+    tracker = context.statusTracker()
+    while not done.wait(0.5):
+        stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+        told = [stage for stage in stages if stage is not None]
+        if told:
+            advance(sum(stage.numCompletedTasks for stage in told), sum(stage.numTasks for stage in told))
 
 
 def _explained(error: BaseException) -> UsageError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,9 +55,9 @@ class SparkRows:
         found = spark.collect(self.frame(pieces), self.rows.schema)
         yield found.sort_by([("symbol", "ascending"), ("event_time", "ascending")])
 
-    def write(self, parts: list[Part], place: str) -> None:
-        """Put the rows of all parts in the place of a Delta table's."""
-        spark.write(self.frame(parts), place)
+    def write(self, parts: list[Part], place: str, advance: Callable[[int, int | None], None]) -> None:
+        """Put the rows of all parts in the place of a Delta table's; ``advance`` is told how many tasks are done."""
+        spark.write(self.frame(parts), place, advance)
 
     def frame(self, parts: list[Part]) -> Any:
         """The rows of some parts as a frame of Spark."""

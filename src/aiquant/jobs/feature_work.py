@@ -178,7 +178,7 @@ def _plan(workspace: Workspace, work: Work, before: Origin | None, full: bool) -
 
 def _rewrite(journal: Journal, work: Work, parts: list[Part], out: Path | None, kept: list[pa.Table] | None) -> None:
     if (by_spark := work.by_spark) is not None:
-        work.table.rewrite_by(lambda place: by_spark.write(parts, place), work.origin)
+        work.table.rewrite_by(lambda place: by_spark.write(parts, place, journal.progress("features")), work.origin)
         return
 
     def rows() -> Iterator[pa.Table]:

@@ -40,12 +40,15 @@ def stream(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]
     The file appears when the block ends without an error.
     """
     opened = writer_of(path)
+    text = path.suffix.lower() == ".csv"
+    if text:
+        schema = pa.schema([field.with_nullable(True) for field in schema])
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with opened(half, schema) as writer:
-                yield lambda rows: writer.write_table(rows.cast(schema))
+                yield lambda rows: writer.write_table(_as_text(rows.cast(schema)) if text else rows.cast(schema))
             os.replace(half, path)
         finally:
             half.unlink(missing_ok=True)
@@ -53,6 +56,16 @@ def stream(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]
         raise Unreachable(
             f"{path}: cannot be written: {error.strerror or error}", "make room, or name another folder"
         ) from error
+
+
+def _as_text(rows: pa.Table) -> pa.Table:
+    """What has no value is an empty cell in text, be it NaN or null."""
+    import pyarrow.compute as pc
+
+    for at, field in enumerate(rows.schema):
+        if pa.types.is_floating(field.type) and pc.any(pc.is_nan(rows[at])).as_py():
+            rows = rows.set_column(at, field, pc.if_else(pc.is_nan(rows[at]), None, rows[at]))
+    return rows
 
 
 def writer_of(path: Path) -> Open:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from aiquant import schemas
+from aiquant.errors import DataError
 from aiquant.jobs import feature_store, tables
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.workspace import Workspace
@@ -51,15 +52,32 @@ def frame(
     """Add features to the entity rows of a file, as they were known at each row's time: see :func:`training_frame`."""
     tables.writer_of(out)
     asked = tables.read(entities)
+    if asked.is_empty():
+        raise DataError(f"{entities} holds no row", "give a row for each symbol and time")
     with journal.station("frame") as station:
         joined = training_frame(workspace, asked, names, ttl, full_names=full_names, times=True)
         sets = [feature_store.chosen(workspace, name) for name in names]
+        _tell_unknown(workspace, journal, asked, sets)
         matched = {s.name: joined.height - joined[f"{s.name}__event_time"].null_count() for s in sets}
         if not times:
             joined = joined.drop(f"{s.name}__{column}" for s in sets for column in ("event_time", "known_from"))
         tables.write(joined.to_arrow(compat_level=pl.CompatLevel.oldest()), out)
         station.rows = joined.height
     return Framed(tuple(matched), joined.height, sum(len(s.features) for s in sets), matched, out)
+
+
+def _tell_unknown(workspace: Workspace, journal: Journal, asked: pl.DataFrame, sets: list[FeatureSet]) -> None:
+    """Note the symbols of which a set has no row at any time."""
+    symbols = asked["symbol"].cast(pl.String).unique().drop_nulls().sort()
+    for chosen in sets:
+        there = workspace.lake.scan(schemas.features_table(chosen.name), ["symbol"], ordered=False, history=True)
+        known = there.unique().collect(engine="streaming")["symbol"]
+        unknown = symbols.filter(~symbols.is_in(known.implode())).to_list()
+        if unknown:
+            shown = ", ".join(f"{name!r}" for name in unknown[:5]) + (" …" if len(unknown) > 5 else "")
+            lower = [name for name in unknown if name.upper() in set(known)]
+            more = "; symbols are written in capitals" if lower else ""
+            journal.note(f"set {chosen.name} has no row of {len(unknown):,} of the symbols: {shown}{more}")
 
 
 def training_frame(

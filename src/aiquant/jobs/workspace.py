@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,6 +43,9 @@ seed = 7
 capital = 1000000.0
 commission_bps = 5.0
 slippage_bps = 5.0
+
+[online]
+project = "{project}"  # keeps the online values of workspaces apart that share a Redis
 """
 
 
@@ -134,13 +139,21 @@ def create(root: Path, name: str | None = None) -> Workspace:
         root.mkdir(parents=True, exist_ok=True)
         file = root / FILE_NAME
         if not file.exists():
-            write_text(file, TEMPLATE.format(name=(name or root.resolve().name).replace('"', "")))
+            called = (name or root.resolve().name).replace('"', "")
+            write_text(file, TEMPLATE.format(name=called, project=_project(called)))
         write_json(marker, {"format": FORMAT})
     except OSError as error:
         raise Unreachable(
             f"{root}: cannot make a workspace: {error.strerror}", "choose a folder you may write"
         ) from error
     return Workspace(root)
+
+
+def _project(name: str) -> str:
+    """A name that no other workspace has: two of one name may share a server."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40]
+    begun = plain if plain[:1].isalpha() else f"ws_{plain}".rstrip("_")
+    return f"{begun}_{secrets.token_hex(3)}"
 
 
 def open_(root: Path | None = None, overrides: dict[str, str] | None = None) -> Workspace:

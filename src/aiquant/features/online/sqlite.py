@@ -29,7 +29,7 @@ WHERE (excluded.event_time, excluded.known_from) > (event_time, known_from)
    OR ((excluded.event_time, excluded.known_from) = (event_time, known_from) AND excluded.value <> value)
 """
 _OF_VIEW = "FROM aiquant_features WHERE project = ? AND view = ? AND version = ?"
-_NOT_A_STORE = ("file is not a database", "malformed", "no such column", "no such table")
+_NOT_A_STORE = ("file is not a database", "malformed", "file is encrypted", "no such column", "no such table")
 
 
 class SqliteStore(OnlineStore):
@@ -125,6 +125,11 @@ class SqliteStore(OnlineStore):
         except (sqlite3.Error, OSError) as error:
             self.close()
             text = str(error)
+            if self.path.is_dir():
+                raise DataError(
+                    f"{self.path}: the online store is to be a file, and a folder is there",
+                    "remove the folder, or set online.path to another place",
+                ) from error
             if any(sign in text for sign in _NOT_A_STORE):
                 raise DataError(
                     f"{self.path}: not an online store of aiquant: {text}",
