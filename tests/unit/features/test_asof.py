@@ -95,7 +95,10 @@ def test_categories_a_time_of_another_name_and_nanoseconds_are_taken() -> None:
         (entities(("A", T)).drop("symbol"), "lack the column symbol"),
         (entities(("A", T)).with_columns(pl.col("event_time").dt.replace_time_zone(None)), "time zone"),
         (entities(("A", T)).with_columns(pl.col("event_time").cast(pl.String)), "not (a )?times? with a time zone"),
-        (entities(("A", T)).with_columns(event_time=pl.lit(None, TIME)), r"event_time is missing in 1 row\(s\), the first is row 1"),
+        (
+            entities(("A", T)).with_columns(event_time=pl.lit(None, TIME)),
+            r"event_time is missing in 1 row\(s\), the first is row 1",
+        ),
     ],
 )
 def test_entity_rows_that_cannot_be_joined_are_told(asked: pl.DataFrame, told: str) -> None:

@@ -588,3 +588,15 @@ def test_a_quotation_mark_that_is_never_closed_swallows_no_rows(tmp_path: Path, 
 def test_an_unknown_calendar_is_a_setting(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no exchange calendar is named 'XXXX'"):
         read(put(tmp_path, HEADER + GOOD), calendar="XXXX")
+
+
+def test_json_lines_are_rows_too(tmp_path: Path) -> None:
+    file = tmp_path / "bars.jsonl"
+    file.write_text(
+        '{"symbol": "A", "date": "2020-01-02", "close": 10.5, "volume": 100}\n'
+        '{"symbol": "A", "date": "2020-01-03", "close": -1}\n'
+        '{"symbol": "A", "date": "2020-01-06", "close": 11}\n'
+    )
+    batches = read(file)
+    assert [(r["close"], r["volume"]) for r in rows(batches)] == [(10.5, 100.0), (11.0, None)]
+    assert [place for place in reasons(batches)] == ["bars.jsonl:2"]
