@@ -10,7 +10,7 @@ import typer
 
 from aiquant.cli import options
 from aiquant.cli.console import Console, table
-from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
+from aiquant.cli.options import JsonOption, ParamOption, SetOption, StrategyOption, WorkspaceOption
 from aiquant.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def trade(
     weights: Annotated[
         Path | None, typer.Option(help="File with date, symbol, weight (decided at the close of date).")
     ] = None,
+    strategy: StrategyOption = None,
+    param: ParamOption = None,
     first: Annotated[
         datetime | None,
         typer.Option("--from", formats=["%Y-%m-%d"], help="First session of a new account; default: the newest."),
@@ -66,9 +68,22 @@ def trade(
 
     if paper and broker not in (None, "paper"):
         raise UsageError(f"--paper and --broker {broker} say different things", "say one of them")
+    if param and strategy is None:
+        raise UsageError("--param belongs to a strategy", "name it with --strategy")
     console = Console(as_json)
     days = [None if day is None else day.date() for day in (first, last)]
-    asked = job.Asked(account, run_id, weights, days[0], days[1], replay, follow, live)
+    asked = job.Asked(
+        account=account,
+        run_id=run_id,
+        weights=weights,
+        strategy=strategy,
+        params=dict(options.params(param)),
+        first=days[0],
+        last=days[1],
+        replay=replay,
+        follow=follow,
+        live=live,
+    )
     opened = options.workspace(workspace, told, trade__broker="paper" if paper else broker)
     done = job.trade(opened, console.journal, asked, until_told())
     if not done.sessions:

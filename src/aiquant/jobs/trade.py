@@ -38,8 +38,10 @@ class Asked:
 
     Attributes
     ----------
-    run_id, weights
-        What decides; the account's own, or the newest run, where neither is said.
+    run_id, weights, strategy
+        What decides; the account's own, or the newest run, where none is said.
+    params
+        Parameters of the strategy.
     first, last
         Sessions to be played, both included. Default: the newest session on, or for a replay the first decision.
     replay
@@ -56,6 +58,8 @@ class Asked:
     replay: bool = False
     follow: bool = False
     live: bool = False
+    strategy: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -127,9 +131,10 @@ class _Desk:
 
     def _decide(self) -> Decisions:
         asked, opening = self._asked, self.book.opening
-        if asked.run_id is None and asked.weights is None and opening is not None:
+        if asked.run_id is None and asked.weights is None and asked.strategy is None and opening is not None:
             return trade_decisions.again(self._workspace, self._journal, opening["decisions"])
-        return trade_decisions.of(self._workspace, self._journal, asked.run_id, asked.weights)
+        named = (asked.run_id, asked.weights, asked.strategy, asked.params)
+        return trade_decisions.of(self._workspace, self._journal, *named)
 
     def _open_venue(self) -> Venue:
         settings, opening = self._workspace.settings, self.book.opening or {}

@@ -1,4 +1,4 @@
-"""What an account decides at a close: by the forecasts of a run, or by a file of weights."""
+"""What an account decides at a close: by the forecasts of a run, by a strategy, or by a file of weights."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aiquant import schemas
 from aiquant.errors import UsageError
-from aiquant.jobs import books, manifest
+from aiquant.jobs import books, manifest, strategies
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import read
 from aiquant.jobs.workspace import Workspace, read_json
@@ -101,7 +102,61 @@ class OfRun:
         self._rows = pl.DataFrame(pl.from_arrow(told)).select("date", "symbol", "weight")
 
 
-def of(workspace: Workspace, journal: Journal, run_id: str | None, weights: Path | None) -> Decisions:
+class OfStrategy:
+    """The books of a strategy, which is a function of its history alone: each is asked for once.
+
+    It is asked with the data of the lake as they are when a session comes; a session that was asked for is not asked
+    again.
+    """
+
+    def __init__(self, workspace: Workspace, journal: Journal, name: str, params: dict[str, Any]) -> None:
+        self._workspace, self._journal = workspace, journal
+        self._chosen = strategies.choose(workspace, name, params)
+        definition = self._chosen.definition
+        self.origin: dict[str, Any] = {
+            "strategy": definition.name,
+            "params": self._chosen.params,
+            "version": definition.version,
+        }
+        self._asked: set[date] = set()
+        self._rows = schemas.TARGET_WEIGHTS.schema.empty_table()
+
+    def symbols(self) -> set[str]:
+        return set(self._rows["symbol"].to_pylist())
+
+    def first(self) -> date | None:
+        self._ask(None)
+        first = pc.min(self._rows["date"]).as_py()
+        assert first is None or isinstance(first, date)
+        return first
+
+    def at(self, day: date) -> pa.Table | None:
+        if day not in self._asked:
+            self._ask(day)
+        return _book(pl.DataFrame(pl.from_arrow(self._rows)).select("date", "symbol", "weight"), day)
+
+    def _ask(self, first: date | None) -> None:
+        """Ask for all sessions from ``first`` on that have bars by now."""
+        from aiquant.portfolio.strategies import runner
+
+        feed = strategies.material(self._workspace).tables().feed()
+        begin, name = strategies.begin_at(feed, first), self._chosen.definition.name
+        asked = runner.decisions(self._chosen.make(), feed, name, first=begin)
+        made = runner.weights_of(asked, feed, name).weights
+        days: list[date] = feed.dates[begin:].tolist()
+        before = self._rows.filter(pc.less(self._rows["date"], pa.scalar(days[0], pa.date32())))
+        self._asked |= set(days)
+        self._rows = pa.concat_tables([before, made])
+
+
+def of(
+    workspace: Workspace,
+    journal: Journal,
+    run_id: str | None = None,
+    weights: Path | None = None,
+    strategy: str | None = None,
+    params: dict[str, Any] | None = None,
+) -> Decisions:
     """The decisions that a command names; the newest run where it names none.
 
     Raises
@@ -111,16 +166,21 @@ def of(workspace: Workspace, journal: Journal, run_id: str | None, weights: Path
     MissingError
         When there is no such run, or no such file.
     """
-    if run_id is not None and weights is not None:
-        raise UsageError("--run and --weights both say what is traded", "name one of them")
+    named = {"--run": run_id, "--weights": weights, "--strategy": strategy}
+    told = [flag for flag, value in named.items() if value is not None]
+    if len(told) > 1:
+        raise UsageError(f"{' and '.join(told)} each say what is traded", "name one of them")
     if weights is not None:
         return Given(weights)
+    if strategy is not None:
+        return OfStrategy(workspace, journal, strategy, params or {})
     return OfRun(workspace, journal, run_id or workspace.latest_run())
 
 
 def again(workspace: Workspace, journal: Journal, origin: dict[str, Any]) -> Decisions:
     """The decisions that an account was opened with."""
-    return of(workspace, journal, origin.get("run"), Path(origin["weights"]) if "weights" in origin else None)
+    weights = Path(origin["weights"]) if "weights" in origin else None
+    return of(workspace, journal, origin.get("run"), weights, origin.get("strategy"), origin.get("params"))
 
 
 def _book(rows: pl.DataFrame, day: date) -> pa.Table | None:

@@ -123,6 +123,44 @@ def test_a_symbol_that_joins_later_is_known_by_its_past(bars: pa.Table, tmp_path
     assert trade_reconcile.reconcile(opened, "paper").identical
 
 
+STRATEGY = """
+from aiquant.portfolio.strategies import History
+
+
+class Strategy:
+    def __init__(self, top: int = 2) -> None:
+        self.top = top
+
+    def decide(self, history: History):
+        if len(history) < 21 or len(history) % 5:
+            return None
+        closes = history.closes(21)
+        best = (closes[-1] / closes[0]).argsort()[-self.top :]
+        return {history.symbols[i]: 0.9 / self.top for i in best}
+"""
+
+
+def test_a_strategy_decides_session_by_session_what_it_decides_in_a_backtest(bars: pa.Table, tmp_path: Path) -> None:
+    days = dates_of(bars)
+    opened = a_workspace(tmp_path / "ws", up_to(bars, days[30]))
+    (opened.root / "strategies").mkdir()
+    (opened.root / "strategies" / "winners.py").write_text(STRATEGY)
+    traded(opened, strategy="winners", params={"top": "3"}, replay=False, first=days[5])  # nothing is decided at first
+    opened.lake.write(schemas.BARS, bars)
+    traded(open_(opened.root))
+    daily = trade_book.rows(opened.lake, "paper", ["target"], ["date", "symbol", "weight"])
+    whole = a_workspace(tmp_path / "whole", bars)
+    (whole.root / "strategies").mkdir()
+    (whole.root / "strategies" / "winners.py").write_text(STRATEGY)
+    traded(whole, strategy="winners", params={"top": "3"})
+    assert trade_book.rows(whole.lake, "paper", ["target"], ["date", "symbol", "weight"]).equals(daily)
+    assert set(daily.group_by("date").len()["len"]) == {3} and daily["date"].n_unique() > 10
+    assert all(trade_reconcile.reconcile(each, "paper").identical for each in (opened, whole))
+    (opened.root / "strategies" / "winners.py").write_text(STRATEGY.replace("0.9", "0.8"))
+    with pytest.raises(RefusedError, match="version"):
+        traded(open_(opened.root))
+
+
 def test_what_it_did_can_be_read_as_the_tables_of_a_backtest(market: Workspace, weights: Path) -> None:
     done = traded(market, weights)
     name = {"run_id": trade_book.run_id("paper")}
