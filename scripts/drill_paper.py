@@ -37,7 +37,7 @@ from aiquant.sources import sample
 
 ACCOUNT = "paper"
 EACH_SIDE = 5
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds in which a process has to come to its end, or to a commit."""
 
 

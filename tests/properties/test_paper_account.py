@@ -36,6 +36,16 @@ rules = st.builds(
     fill=st.sampled_from(["next-open", "close"]),
     shares=st.sampled_from(["fractional", "whole"]),
     margin=st.booleans(),
+    commission_minimum=st.sampled_from([0.0, 2.0]),
+    spread_bps=st.sampled_from([0.0, 4.0]),
+    participation=st.sampled_from([0.0, 0.001]),
+    rest=st.sampled_from(["wait", "withdraw"]),
+    cash_rate=st.sampled_from([0.0, 0.03]),
+    max_position=st.sampled_from([None, 0.2]),
+    stop_loss=st.sampled_from([0.0, 0.03]),
+    trailing_stop=st.sampled_from([0.0, 0.05]),
+    slippage_volatility=st.sampled_from([0.0, 0.1]),
+    impact=st.sampled_from([0.0, 0.1]),
 )
 
 
