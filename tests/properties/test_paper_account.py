@@ -49,7 +49,7 @@ rules = st.builds(
 )
 
 
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=15, deadline=None)
 @given(
     rules=rules,
     seed=st.integers(0, 10_000),
@@ -98,3 +98,14 @@ def test_it_is_the_backtest_however_often_it_was_put_aside(
     assert pa.concat_tables(equity).equals(once.equity)
     assert pa.concat_tables(fills).equals(once.fills)
     assert pa.concat_tables(flows).equals(once.flows)
+
+
+def test_money_that_is_not_there_yet_earns_no_interest(bars: pl.DataFrame) -> None:
+    """The account begins with its first decision, though it was shown the closes of a month before."""
+    days = sessions("XNYS", FIRST, LAST)
+    first = days.dates[25].item()
+    book = pl.DataFrame({"date": [first], "symbol": ["S000"], "weight": [0.0]}).to_arrow()
+    made = engine.run(book, bars.to_arrow(), days, BacktestSettings(cash_rate=0.05))
+    assert made.flows["date"][0].as_py() == made.equity["date"][0].as_py() == first
+    assert made.equity["equity"][0].as_py() == pytest.approx(1e6 + made.flows["amount"][0].as_py(), abs=1e-9)
+    assert made.flows["amount"][0].as_py() == pytest.approx(1e6 * 0.05 / days.per_year, rel=0.05)

@@ -118,10 +118,10 @@ def run(
     tape = tape_of(market, fill)
     decision = _decision_rows(market, targets, checked.axis)
     in_shares = orders is not None
-    account, journal, played = kernel.play(
-        tape, targets.weights, decision, rules, settings.capital, in_shares=in_shares
-    )
     begun = int(np.argmax(decision >= 0))
+    account, journal, played = kernel.play(
+        tape, targets.weights, decision, rules, settings.capital, in_shares=in_shares, begin=begun
+    )
     bankrupt = market.dates[played - 1].item() if account.equity[0] <= 0 else None
     notes = [*market.notes, *([why] if why else []), *_notes(account, journal, market, played)]
     if rules.whole and market.adjusted:

@@ -211,6 +211,7 @@ def play(
     room: int | None = None,
     *,
     in_shares: bool = False,
+    begin: int = 0,
 ) -> tuple[Account, Journal, int]:
     """Play all bars with a new account, or up to bankruptcy.
 
@@ -226,6 +227,9 @@ def play(
         Fills that the journal can hold at first; it grows as needed.
     in_shares
         Whether ``decided`` are orders in shares.
+    begin
+        Bar of the first decision. What is before it tells closes to the account, which is opened with it: money that is
+        not there yet earns no interest.
 
     Returns
     -------
@@ -239,11 +243,20 @@ def play(
         fills=max(3 * symbols, room if room is not None else 2 * int(np.count_nonzero(decided)) + 3 * symbols),
         flows=2 * bars + len(tape.action_kind),  # a borrow fee and interest a bar, at most one flow an action
     )
-    played = simulate(tape, decided, decision, in_shares, rules, account, journal, 0)
+    if begin:
+        simulate(tape, decided, decision[:begin], in_shares, rules, account, journal, 0)
+        begin_with(capital, account, journal)
+    played = simulate(tape, decided, decision, in_shares, rules, account, journal, begin)
     while played < bars and account.equity[0] > 0.0:
         journal = journal._replace(fills=np.concatenate([journal.fills, np.empty_like(journal.fills)]))
         played = simulate(tape, decided, decision, in_shares, rules, account, journal, played)
     return account, journal, played
+
+
+def begin_with(capital: float, account: Account, journal: Journal) -> None:
+    """Open an account that has been shown the closes of earlier bars: what it did in them is forgotten."""
+    account.cash[:] = account.equity[:] = capital
+    journal.counts[:] = 0
 
 
 __all__ = [
@@ -251,6 +264,7 @@ __all__ = [
     "Journal",
     "Rules",
     "Tape",
+    "begin_with",
     "decide",
     "open_account",
     "open_journal",

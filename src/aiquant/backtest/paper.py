@@ -184,6 +184,7 @@ class PaperAccount:
         for t in range(stage.begin):
             stage.journal.counts[:] = 0
             kernel.step(stage.tape, stage.rules, made.account, stage.journal, t)
+        kernel.begin_with(capital, made.account, stage.journal)
         return made
 
     @property
