@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiquant.brokers.risk import Checks, Proposal, in_turn, loss
@@ -65,6 +65,7 @@ orders = st.lists(
 )
 
 
+@settings(max_examples=100, deadline=None)
 @given(orders, st.floats(0.05, 3))
 def test_what_passes_never_takes_the_book_beyond_its_limit(
     drawn: list[tuple[float, float, float]], limit: float
