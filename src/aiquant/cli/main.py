@@ -37,6 +37,7 @@ from aiquant.cli import (
     strategies,
     stream,
     trade,
+    sweep,
     train,
     tune,
 )
@@ -69,6 +70,7 @@ for module in (
     run,
     train,
     tune,
+    sweep,
     predict,
     explain,
     optimise,
