@@ -17,7 +17,10 @@ import numpy as np
 from numba import njit
 
 from aiquant.backtest import kernel
+from aiquant.backtest.costs import commission_of, slipped
+from aiquant.backtest.fills import HEADROOM, scaled, whole
 from aiquant.backtest.kernel import Account, Journal, Rules, Tape
+from aiquant.backtest.stops import stop_hit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,12 +28,8 @@ if TYPE_CHECKING:
 TIE = 1e-12
 """Share of the slower average by which the faster one has to lie above it: less than this is the rounding of sums."""
 
-HEADROOM, WHOLE_SLACK = 1e-11, 1e-9  # as in the kernel, held equal to it by tests
 ANEW = 256
 """Rows after which a rolling sum is taken anew: so its rounding stays below a hundredth of ``TIE``."""
-
-PLAIN = 6
-"""Fields of the rules that every account has; the others are none of a family's business unless they are at rest."""
 
 
 class Swept(NamedTuple):
@@ -97,7 +96,6 @@ def _one_symbol(
     low: NDArray[np.float64],
     means: NDArray[np.float64],
     pairs: NDArray[np.int64],
-    stops: NDArray[np.float64],
     rules: Rules,
     capital: float,
     final: NDArray[np.float64],
@@ -107,36 +105,31 @@ def _one_symbol(
 ) -> None:
     """One symbol without gaps, fully invested or not at all, with or without a stop. ``means`` has shape (m, t)."""
     bars, curves = len(close), len(equity) > 0
-    paying, getting = 1.0 + rules.slippage, 1.0 - rules.slippage
     for k in range(len(pairs)):
-        fast, slow, stop = means[pairs[k, 0]], means[pairs[k, 1]], stops[k]
-        cash, shares, target, level = capital, 0.0, np.nan, -np.inf
+        fast, slow = means[pairs[k, 0]], means[pairs[k, 1]]
+        cash, shares, target, entry, level = capital, 0.0, np.nan, 0.0, -np.inf
         held, began, done = False, bars, 0
         for t in range(bars):
-            if target == target:  # an order waits: not NaN
-                trade = target - shares
-                if rules.whole:
-                    nearest = np.rint(trade)
-                    trade = nearest if abs(trade - nearest) <= WHOLE_SLACK else np.trunc(trade)
-                price = fill[t] * (paying if trade > 0.0 else getting)
-                if trade > 0.0:
-                    notional = trade * price
-                    need = notional + notional * rules.commission
-                    if not rules.margin and need > cash:
-                        factor = max(cash, 0.0) / need * (1.0 - HEADROOM)
-                        trade = np.trunc(trade * factor) if rules.whole else trade * factor
+            if not np.isnan(target):
+                trade = whole(target - shares) if rules.whole else target - shares
+                price = slipped(fill[t], trade, rules.slippage)
+                if trade > 0.0 and not rules.margin:
+                    need = trade * price + commission_of(rules, trade, trade * price)
+                    if need > cash:
+                        trade = scaled(rules, trade, max(cash, 0.0) / need * (1.0 - HEADROOM), 1.0)
                 if trade != 0.0:
                     notional = abs(trade) * price
-                    cash -= (notional if trade > 0.0 else -notional) + notional * rules.commission
+                    cash -= (notional if trade > 0.0 else -notional) + commission_of(rules, abs(trade), notional)
                     shares += trade
                     done += 1
-                    level = price * (1.0 - stop) if stop > 0.0 and trade > 0.0 else -np.inf
+                    if rules.stop_loss > 0.0:
+                        entry, level = price, price * (1.0 - rules.stop_loss)
                 target = np.nan
             if low[t] <= level and shares > 0.0:
-                # The open comes first: a bar that opens beyond the level is left at its open.
-                price = (fill[t] if fill[t] <= level else level) * getting
+                raw, _ = stop_hit(rules, 1.0, entry, entry, fill[t], low[t], low[t])
+                price = slipped(raw, -shares, rules.slippage)
                 notional = shares * price
-                cash -= -notional + notional * rules.commission
+                cash -= -notional + commission_of(rules, shares, notional)
                 shares, level = 0.0, -np.inf
                 done += 1
             if curves:
@@ -203,7 +196,8 @@ def _many_symbols(
 
 def plain(rules: Rules) -> bool:
     """Whether the rules are those that the plain numbers of one symbol know: all others are at rest."""
-    return tuple(rules)[PLAIN:] == tuple(Rules(*tuple(rules)[:PLAIN]))[PLAIN:]
+    told = (rules.commission, rules.slippage, rules.borrow, rules.whole, rules.margin, rules.patience)
+    return rules == Rules(*told)
 
 
 def crossings(
@@ -233,13 +227,13 @@ def crossings(
     sets = len(pairs)
     final, first, fills = np.empty(sets), np.empty(sets, dtype=np.int64), np.empty(sets, dtype=np.int64)
     equity = np.empty((sets, bars)) if curves else np.empty((0, 0))
-    whole = (
+    simple = (
         symbols == 1 and not len(tape.action_kind) and np.isfinite(tape.close).all() and np.isfinite(tape.fill).all()
     )
-    if whole and plain(rules):
+    if simple and plain(rules):
         close = np.ascontiguousarray(tape.close[:, 0])
         rows = (np.ascontiguousarray(tape.fill[:, 0]), close, close, np.ascontiguousarray(means[:, :, 0]))
-        _one_symbol(*rows, pairs, np.zeros(sets), rules, capital, final, first, fills, equity)
+        _one_symbol(*rows, pairs, rules, capital, final, first, fills, equity)
     else:
         share = 1.0 / np.maximum(np.isfinite(tape.close).sum(axis=1), 1)
         account, journal = kernel.open_account(symbols, capital), kernel.open_journal(
@@ -264,25 +258,28 @@ def stopped_crossing(
     """One symbol's bars of any interval, one set, with a stop at a fraction below the price of the entry.
 
     An exit that is due at a bar's open comes before a stop inside the bar, and a bar that opens below the level is left
-    at its open; the bar of the entry can stop out. After a stop the symbol is out until its averages cross upwards anew.
+    at its open; the bar of the entry can stop out. After a stop it is out until its averages cross anew.
 
     Parameters
     ----------
     open_, low, close
-        float64, shape (t,), without gaps.
+        float64, shape (t,), without gaps; orders fill at the open.
     stop
-        0 for none.
+        0 for none; wins over that of the rules.
+    rules
+        Otherwise :func:`plain` ones.
     """
+    rules = rules._replace(stops=stop > 0.0, stop_loss=stop)
     means = averages(close[:, None], (fast, slow))[:, :, 0]
     pairs, final = np.array([[0, 1]], dtype=np.int64), np.empty(1)
     first, fills = np.empty(1, dtype=np.int64), np.empty(1, dtype=np.int64)
     equity = np.empty((1, len(close))) if curves else np.empty((0, 0))
-    _one_symbol(open_, close, low, means, pairs, np.full(1, stop), rules, capital, final, first, fills, equity)
+    _one_symbol(open_, close, low, means, pairs, rules, capital, final, first, fills, equity)
     return Swept(0, final, first, fills, equity)
 
 
 def in_blocks(play: Callable[[int, int], Swept], sets: int, size: int, workers: int) -> Iterator[Swept]:
-    """``play(begin, end)`` for blocks of sets, in their order; as many are in memory as there are workers."""
+    """``play(begin, end)`` for blocks of sets, in their order."""
     spans = [(begin, min(begin + size, sets)) for begin in range(0, sets, size)]
     if workers == 1:
         yield from (play(*span) for span in spans)
