@@ -88,6 +88,7 @@ VERBS = [
     "strategies list",
     "strategies show",
     "new strategy",
+    "optimise",
     "sweep",
     "models ls",
     "models show",
