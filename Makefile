@@ -54,7 +54,7 @@ kafka: install       ## a Kafka broker for development on 127.0.0.1:9092, until 
 drill-ingest: install ## kill -9 over producers, consumers and broker, then count; LONG=1 for 100 rounds, 1M messages
 	@$(BIN)/python scripts/drill_ingest.py $(if $(LONG),--rounds 100 --messages 1000000) $(if $(SEED),--seed $(SEED))
 
-drill-gate: install  ## how often the gate promotes luck, and how often it finds what is there (a quarter of an hour)
+drill-gate: install  ## how often the gate promotes luck, and how often it finds what is there (half an hour)
 	@$(BIN)/python scripts/drill_gate.py $(if $(NOISE),--noise $(NOISE)) $(if $(EACH),--each $(EACH)) \
 		$(if $(PNG),--png $(PNG))
 
