@@ -34,6 +34,7 @@ from pydantic_settings import (
 from aiquant.errors import SettingsError
 from aiquant.settings.backtest import BacktestSettings
 from aiquant.settings.data import DataSettings, LakeSettings, PrivacySettings
+from aiquant.settings.evaluation import EvaluationSettings
 from aiquant.settings.live import LiveSettings
 from aiquant.settings.online import OnlineSettings
 from aiquant.settings.portfolio import PortfolioSettings
@@ -63,6 +64,7 @@ __all__ = [
     "CombinatorialSettings",
     "DEFAULT_SECRETS_DIR",
     "DataSettings",
+    "EvaluationSettings",
     "FILE_NAME",
     "FeatureSettings",
     "GateSettings",
@@ -108,6 +110,7 @@ DEFAULT_SECRETS_DIR = "/run/secrets/aiquant"
 
 _NEVER_COUNTS = (
     "name",
+    "evaluation",
     "lake",
     "privacy",
     "tracking",
@@ -156,6 +159,7 @@ class Settings(BaseSettings):
     backtest: BacktestSettings = BacktestSettings()
     strategy: StrategySettings = StrategySettings()
     sweep: SweepSettings = SweepSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     judgement: JudgementSettings = JudgementSettings()
     cpcv: CombinatorialSettings = CombinatorialSettings()
     gate: GateSettings = GateSettings()
