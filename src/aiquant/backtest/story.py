@@ -136,6 +136,8 @@ class Story:
     paths
         The results of combinatorial cross-validation: ``paths`` (for each ``rank_ic`` and ``sharpe``), ``spread`` of
         these, ``fits``, and ``folds`` as :class:`FoldSpans`. None: not made.
+    evaluation
+        What ``evaluation.strategy.evaluate`` gives, or that as JSON. None: not evaluated.
     importance
         Feature → importance, in any unit.
     measured
@@ -170,6 +172,7 @@ class Story:
     stations: Sequence[Station] = ()
     folds: Sequence[FoldSpans] = ()
     paths: object | None = None
+    evaluation: object | None = None
     importance: Mapping[str, float] = field(default_factory=dict)
     measured: object | None = None
     manifest: Mapping[str, object] = field(default_factory=dict)

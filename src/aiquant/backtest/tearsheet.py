@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiquant.backtest import (
     figures,
+    figures_evaluation,
     figures_judgement,
     figures_model,
     figures_series,
@@ -63,33 +64,43 @@ def render(story: Story) -> str:
     One HTML document (about 5 MB, most of it the plotting library), to be written as UTF-8.
     """
     drawn = charts(story)
+    return page(
+        "tearsheet.html",
+        drawn,
+        story=story,
+        tracks=story.tracks,
+        period=_period(story),
+        verdict=tearsheet_words.verdict(story),
+        cards=tearsheet_words.cards(story),
+        summary=_summary_table(story),
+        years=_year_table(story),
+        cost_words=tearsheet_words.costs(story),
+        ends=tearsheet_words.ends(story),
+        folds_counted=any(fold.rows_purged is not None for fold in story.folds),
+        judgement=as_mapping(story.judgement),
+        paths=as_mapping(story.paths),
+        stability=as_mapping(story.measured).get("stability"),
+        evaluation=as_mapping(story.evaluation),
+        gate=_checked(story.verdict),
+        leakage=_checked(story.leakage),
+        manifest=tearsheet_format.dotted(story.manifest),
+        manifest_lines=_manifest_lines(story.manifest),
+        thinned=max(t.equity.num_rows for t in story.tracks.values()) > MAX_POINTS,
+        max_points=MAX_POINTS,
+    )
+
+
+def page(template: str, drawn: Mapping[str, go.Figure], **told: Any) -> str:
+    """One self-contained HTML document with these figures, from a template of this room; ``told`` is what it tells."""
     data = {"figures": {name: json.loads(f.to_json()) for name, f in drawn.items()}, "dark": light_to_dark()}
     library, page_script = _plotly_library(), _template_text("tearsheet.js.html")
     return (
         _environment()
-        .get_template("tearsheet.html")
+        .get_template(template)
         .render(
-            story=story,
-            tracks=story.tracks,
-            period=_period(story),
-            verdict=tearsheet_words.verdict(story),
-            cards=tearsheet_words.cards(story),
+            **told,
             glossary=GLOSSARY,
-            summary=_summary_table(story),
-            years=_year_table(story),
-            cost_words=tearsheet_words.costs(story),
-            ends=tearsheet_words.ends(story),
-            folds_counted=any(fold.rows_purged is not None for fold in story.folds),
-            judgement=as_mapping(story.judgement),
-            paths=as_mapping(story.paths),
-            stability=as_mapping(story.measured).get("stability"),
-            gate=_checked(story.verdict),
-            leakage=_checked(story.leakage),
-            manifest=tearsheet_format.dotted(story.manifest),
-            manifest_lines=_manifest_lines(story.manifest),
             charts=drawn,
-            thinned=max(t.equity.num_rows for t in story.tracks.values()) > MAX_POINTS,
-            max_points=MAX_POINTS,
             data=_safe_json(data),
             style=_template_text("tearsheet.css"),
             library=library,
@@ -138,6 +149,7 @@ def charts(story: Story) -> dict[str, go.Figure]:
         "distribution": figures.distribution(strategy),
         "exposure": figures.exposure(strategy),
         "turnover": figures.turnover(strategy),
+        **figures_evaluation.charts(as_mapping(story.evaluation)),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 

@@ -49,6 +49,41 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "The probabilistic Sharpe ratio: how likely the true ratio is above 0, given the length, the skewness and the "
         "fat tails of the returns.",
     ),
+    "deflated": (
+        "Deflated Sharpe ratio",
+        "The probability that the true Sharpe ratio exceeds what the best of as many skill-less variants "
+        "as were tried would show by luck.",
+    ),
+    "track-record": (
+        "Minimum track record",
+        "Sessions after which a Sharpe ratio such as this one, with its skewness and fat tails, would exceed 0 at 95%.",
+    ),
+    "factors": (
+        "Factors",
+        "Returns that many strategies share: of the market; of large less small symbols (by dollar volume), "
+        "past winners less losers (a year, without the last month), wild less calm ones, "
+        "and last week's losers less its winners. What is held in each is known at the close before.",
+    ),
+    "brinson": (
+        "Allocation and selection",
+        "Allocation is what more or less weight in a sector than the market's gave, selection what other symbols "
+        "within it gave (Brinson and Fachler 1985; effects of the sessions are linked by Carino 1999).",
+    ),
+    "regimes": (
+        "Kinds of markets",
+        "Calm, usual and wild: thirds of the market's volatility over 63 sessions, among all known until then. Rising: "
+        "the market stands above its mean of 200 sessions.",
+    ),
+    "overfitting": (
+        "Probability of overfitting",
+        "How often the strategy that was best in one half of history lay below the median in the other, over all ways "
+        "to halve it (Bailey and others 2017). One half is what noise shows.",
+    ),
+    "superiority": (
+        "Superior ability, p-value",
+        "How often the best of all would look so much better than the first one by luck alone "
+        "(Hansen 2005). Small values speak against luck.",
+    ),
     "sortino": ("Sortino ratio", "As the Sharpe ratio, with the deviation of the losses alone."),
     "calmar": ("Calmar ratio", "Return a year divided by the depth of the maximum drawdown."),
     "annual-return": ("Return a year", "The constant yearly rate that leads from the first mark to the last (CAGR)."),

@@ -11,7 +11,7 @@ import typer
 from aiquant.cli import options, summary
 from aiquant.cli.console import Console
 from aiquant.cli.options import JsonOption, ParamOption, SetOption, StrategyOption, WorkspaceOption
-from aiquant.errors import MissingError, UsageError
+from aiquant.errors import UsageError
 
 if TYPE_CHECKING:
     from aiquant.jobs.workspace import Workspace
@@ -59,13 +59,19 @@ def backtest(
     out: Annotated[
         Path | None, typer.Option(help="Write date and equity to this file (.csv, .parquet, .arrow).")
     ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Tell what stands behind the result: luck, costs, capacity, factors …")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a tearsheet, with the evaluation, to this HTML file.")
+    ] = None,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Trade the forecasts of a run, a strategy, or a file of weights or orders, net of costs."""
     from aiquant.jobs import backtest as job
-    from aiquant.jobs import strategies
+    from aiquant.jobs import strategies, strategy_evaluation
     from aiquant.settings import load
 
     console = Console(as_json)
@@ -80,10 +86,11 @@ def backtest(
     given = job.Files(weights, orders, bars, instruments, fx)
     if weights is not None and orders is not None:
         raise UsageError("--weights and --orders were given", "give one of them")
+    around: Workspace | None
     if strategy is not None:
         if given != job.Files():
             raise UsageError("--strategy trades the bars of the workspace", "leave all files away")
-        opened = options.workspace(workspace, told, **flags)
+        around = opened = options.workspace(workspace, told, **flags)
         chosen = strategies.choose(opened, strategy, options.params(param))
         day = None if first is None else first.date()
         done = strategies.run(opened, console.journal, chosen, run_id=run_id, first=day, out=out)
@@ -92,20 +99,21 @@ def backtest(
     elif weights is None and orders is None:
         if instruments is not None or fx is not None:
             raise UsageError("--instruments and --fx belong to a file", "name it with --weights or --orders")
-        opened = options.workspace(workspace, told, **flags)
+        around = opened = options.workspace(workspace, told, **flags)
         done = job.of_run(opened, console.journal, run_id or opened.latest_run(), out)
     else:
-        around = _workspace(workspace, told, flags, needed=bars is None)
+        around = options.workspace_if_any(workspace, told, needed=bars is None, **flags)
         settings = around.settings if around is not None else load(None, options.merged(told, **flags))
         done = job.of_file(settings, console.journal, given, around, out)
-    console.answer(done.to_dict(), summary.strategies(done.figures), *summary.remarks(done.notes))
-
-
-def _workspace(folder: Path | None, told: list[str] | None, flags: dict[str, object], needed: bool) -> Workspace | None:
-    """The workspace; None outside of one, where a file of bars makes it unnecessary."""
-    try:
-        return options.workspace(folder, told, **flags)
-    except MissingError:
-        if needed or folder is not None:
-            raise
-        return None
+    if evaluate or report is not None:
+        done.evaluation = strategy_evaluation.of_backtest(around, console.journal, done)
+    if report is not None:
+        title = f"Run {done.run_id}" if weights is None else f"Weights of {weights.name}"
+        done.report = strategy_evaluation.tearsheet(console.journal, done, title, report)
+    console.answer(
+        done.to_dict(),
+        summary.strategies(done.figures),
+        *summary.evaluation(done.evaluation),
+        *summary.remarks(done.notes),
+        *([f"The report: {report}"] if report else []),
+    )

@@ -16,6 +16,7 @@ from aiquant import __version__
 from aiquant.cli import (
     backtest,
     check,
+    compare,
     config,
     demo,
     doctor,
@@ -76,6 +77,7 @@ for module in (
     optimise,
     backtest,
     report,
+    compare,
     evaluate,
     reproduce,
     doctor,

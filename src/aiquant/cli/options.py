@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aiquant.errors import UsageError
+from aiquant.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from aiquant.jobs.workspace import Workspace
@@ -111,6 +111,18 @@ def workspace(folder: Path | None, told: list[str] | None = None, **more: object
     from aiquant.jobs.workspace import open_
 
     return open_(folder, merged(told, **more))
+
+
+def workspace_if_any(
+    folder: Path | None, told: list[str] | None = None, *, needed: bool, **more: object
+) -> Workspace | None:
+    """As :func:`workspace`; None outside of one, where it is neither needed nor named."""
+    try:
+        return workspace(folder, told, **more)
+    except MissingError:
+        if needed or folder is not None:
+            raise
+        return None
 
 
 def merged(told: list[str] | None, **more: object) -> dict[str, str]:

@@ -22,6 +22,9 @@ def report(
     png: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write each figure as a PNG file to this folder besides.")
     ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Make the evaluation of the strategy before: luck, costs, factors …")
+    ] = False,
     workspace: WorkspaceOption = None,
     told: SetOption = None,
     as_json: JsonOption = False,
@@ -31,5 +34,5 @@ def report(
 
     console = Console(as_json)
     opened = options.workspace(workspace, told)
-    done = job.report(opened, console.journal, run_id or opened.latest_run(), out, png)
+    done = job.report(opened, console.journal, run_id or opened.latest_run(), out, png, evaluate)
     console.answer(done, f"The report: {done.report}", *([f"Its figures: {png}"] if png else []))

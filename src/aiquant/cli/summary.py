@@ -81,6 +81,46 @@ def judgement(told: Mapping[str, Any]) -> list[Any]:
     return lines
 
 
+def evaluation(told: Mapping[str, Any] | None) -> list[Any]:
+    """What stands behind a result, a line for each part of it that was reckoned."""
+    if told is None:
+        return []
+    luck, drawn, held = told["luck"], told["monte_carlo"], told["holding"]
+    lines: list[Any] = [
+        f"Sharpe ratio by resampling {interval(luck['sharpe'], luck['bootstrap_low'], luck['bootstrap_high'])}; "
+        f"above 0 with probability {percent(luck['probability'])}, deflated by {luck['trials']:,} trial(s) "
+        f"{percent(luck['deflated'])}.",
+        f"Of {drawn['draws']:,} resampled accounts {percent(drawn['loss'])} lost money; one in twenty fell deeper than "
+        f"{percent(drawn['drawdown'][0])}.",
+    ]
+    if told["costs"] is not None:
+        lines.append(f"Costs: {_break_even(told['costs'])}.")
+    if told["capacity"] is not None and told["capacity"]["half"] is not None:
+        lines.append(f"Capacity: half of the return is left at a capital of {told['capacity']['half']:,.0f}.")
+    if held["closed"]:
+        lines.append(
+            f"Held for {number(held['mean_sessions'], digits=1)} sessions on average; {percent(held['hit_rate'])} of "
+            f"{held['closed']:,} closed lots made money."
+        )
+    made = told["factors"]["exposures"]
+    if made:
+        rows = [
+            (r["name"], r["beta"] if r["name"] != "alpha" else None, r["t"], percent(r["contribution"])) for r in made
+        ]
+        lines.append(table(["factor", "beta", "t", "a year"], rows))
+    return [*lines, *remarks(told["notes"])]
+
+
+def _break_even(costs: Mapping[str, Any]) -> str:
+    if costs["break_even"] is None:
+        return f"something is left at {costs['rows'][-1]['multiple']:g} times as much"
+    if not costs["break_even"]:
+        return "it earns nothing even without them"
+    return (
+        f"nothing is left at {costs['break_even']:.2f} times as much ({number(costs['break_even_bps'])} bp of a trade)"
+    )
+
+
 def paths(told: Mapping[str, Any] | None) -> list[str]:
     """The spread of results over the paths of a cross-validation, if there was one."""
     if told is None:

@@ -26,6 +26,26 @@ STRATEGY = "strategy"
 BASELINES = ("equal weight", "buy and hold")
 
 
+@dataclass(frozen=True)
+class Traded:
+    """What an account was made of, so that it can be evaluated and traded again by other rules.
+
+    Attributes
+    ----------
+    weights
+        Decisions; None where they are not target weights.
+    fills
+        Of the strategy.
+    """
+
+    settings: Settings
+    weights: pa.Table | None
+    bars: pa.Table
+    sessions: Sessions
+    actions: pa.Table | None
+    fills: pa.Table
+
+
 @dataclass
 class Backtested:
     """What a backtest gave.
@@ -40,6 +60,12 @@ class Backtested:
         Whether it was kept as the run's own: only a backtest by the rules and costs of the run's manifest is.
     decisions
         How many books were decided, how many kept the old one, and how many fell back; empty for weights of a file.
+    evaluation
+        What :mod:`aiquant.jobs.strategy_evaluation` found; None where that was not asked for.
+    report
+        The tearsheet; None where none was asked for.
+    traded
+        What the account was made of.
     """
 
     figures: dict[str, dict[str, Any]]
@@ -51,11 +77,16 @@ class Backtested:
     out: Path | None = None
     kept: bool = False
     decisions: dict[str, int] = field(default_factory=dict)
+    evaluation: dict[str, Any] | None = field(default=None, repr=False)
+    report: Path | None = None
     equity: dict[str, pa.Table] = field(default_factory=dict, repr=False)
+    traded: Traded | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the curves, for JSON."""
-        return {name: value for name, value in vars(self).items() if name != "equity"}
+        """All but the tables, for JSON; an evaluation and a report only where they were asked for."""
+        asked = {name for name in ("evaluation", "report") if getattr(self, name) is not None}
+        left_out = {"equity", "traded", "evaluation", "report"} - asked
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 def of_run(
@@ -91,6 +122,10 @@ def of_run(
         done = summed_up(results, inputs.sessions, settings)
         done.run_id, done.kept, done.decisions = run_id, settings == own, made.decisions
         done.notes += made.notes
+        fills = results[STRATEGY].fills
+        done.traded = Traded(
+            _evaluated(settings, workspace), weights, inputs.newest, inputs.sessions, inputs.actions, fills
+        )
         station.rows = results[STRATEGY].fills.num_rows
         station.note = "fills of the strategy"
         if done.kept:
@@ -102,6 +137,11 @@ def of_run(
         done.notes.append("by other rules or costs than the run's own: not kept, and not what the gate judges")
     write_out(done, out)
     return done
+
+
+def _evaluated(settings: Settings, workspace: Workspace) -> Settings:
+    """Settings of a run, evaluated as the workspace asks now."""
+    return settings.model_copy(update={"evaluation": workspace.settings.evaluation})
 
 
 def _record_trial(workspace: Workspace, settings: Settings, told: dict[str, Any], equity: pa.Table) -> None:
@@ -177,6 +217,7 @@ def of_file(
     with journal.station("backtest") as station:
         results = simulate(settings, weights, rows, sessions, actions, **more)
         done = summed_up(results, sessions, settings)
+        done.traded = Traded(settings, told, rows, sessions, actions, results[STRATEGY].fills)
         station.rows = results[STRATEGY].fills.num_rows
         station.note = "fills"
     write_out(done, out)

@@ -10,7 +10,7 @@ from typing import Any
 from aiquant import schemas
 from aiquant.backtest.story import FoldSpans, Source, Station, Story, Track
 from aiquant.errors import MissingError
-from aiquant.jobs import manifest, paths
+from aiquant.jobs import manifest, paths, strategy_evaluation
 from aiquant.jobs.backtest import BASELINES, STRATEGY
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.train import IMPORTANCE
@@ -28,9 +28,14 @@ class Reported:
 
 
 def report(
-    workspace: Workspace, journal: Journal, run_id: str, out: Path | None = None, png: Path | None = None
+    workspace: Workspace,
+    journal: Journal,
+    run_id: str,
+    out: Path | None = None,
+    png: Path | None = None,
+    evaluate: bool = False,
 ) -> Reported:
-    """Write the tearsheet of a run.
+    """Write the tearsheet of a run; ``evaluate`` makes the evaluation of its strategy anew before.
 
     Raises
     ------
@@ -40,6 +45,8 @@ def report(
     from aiquant.backtest import figures, tearsheet
 
     path = out or workspace.run_folder(run_id) / "report.html"
+    if evaluate:
+        strategy_evaluation.of_run(workspace, journal, run_id)
     with journal.station("report") as station:
         told = story(workspace, run_id)
         write_text(path, tearsheet.render(told))
@@ -75,6 +82,7 @@ def story(workspace: Workspace, run_id: str) -> Story:
         conventions=traded["conventions"],
         stations=[Station(s["name"], s["rows"], s["seconds"]) for s in stations["stations"]],
         folds=[_spans(fold) for fold in folds["folds"]],
+        evaluation=strategy_evaluation.of_folder(folder, traded["digest"]),
         paths=_paths(read_optional(folder / paths.FILE)),
         importance=folds["importance"],
         measured=read_optional(folder / IMPORTANCE),

@@ -10,7 +10,7 @@ from aiquant.settings.base import Section
 
 
 class EvaluationSettings(Section):
-    """What is asked of a strategy besides its figures: `aiquant backtest --evaluate`, `report --evaluate`, `compare`."""
+    """What is asked of strategies besides their figures: `--evaluate` of backtest and report, `compare`."""
 
     trials: int = Field(1, ge=1, description="Variants that were tried before this one; the Sharpe ratio is deflated.")
     draws: int = Field(2000, ge=100, le=100_000, description="Resamples of the bootstrap.")
@@ -26,7 +26,7 @@ class EvaluationSettings(Section):
         0.1,
         ge=0,
         le=1,
-        description="Most that fills of a bar's volume in the capacity curve, where [backtest] has none.",
+        description="Most that fills of a bar's volume there, where [backtest] has none.",
     )
     blocks: int = Field(16, ge=4, le=20, description="Blocks of time of the probability of overfitting; even.")
     train: int = Field(504, ge=20, description="Sessions on which the best of several strategies is chosen.")

@@ -120,7 +120,8 @@ def attribute(
     rate = (1.0 + risk_free) ** (1.0 / sessions_per_year) - 1.0
     made = {name: values[at] for name, values in factor_returns(panel).items()}
     made["market"] = made["market"] - rate
-    names, left_out = [], []
+    names: list[str] = []
+    left_out: list[str] = []
     for name, values in made.items():
         fine = np.isfinite(values)
         (names if fine.sum() > max(30, len(at) // 3) and values[fine].std() > 0 else left_out).append(name)

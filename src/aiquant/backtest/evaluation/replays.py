@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aiquant.backtest.engine import Result
 from aiquant.backtest.statistics import Summary, summarise
 from aiquant.settings import BacktestSettings
 
-if TYPE_CHECKING:
-    from aiquant.backtest.engine import Result
-
-Replay = Callable[[BacktestSettings], "Result"]
+Replay = Callable[[BacktestSettings], Result]
 """Trades a strategy's decisions by other settings of the account."""
 
 COSTS = (
