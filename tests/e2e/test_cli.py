@@ -44,6 +44,7 @@ VERBS = [
     "predict",
     "backtest",
     "report",
+    "compare",
     "evaluate",
     "explain",
     "reproduce",
