@@ -108,7 +108,8 @@ def backtest(
     if evaluate or report is not None:
         done.evaluation = strategy_evaluation.of_backtest(around, console.journal, done)
     if report is not None:
-        title = f"Run {done.run_id}" if weights is None else f"Weights of {weights.name}"
+        named = f"Run {done.run_id}" if strategy is None else f"Strategy {strategy}"
+        title = named if weights is None else f"Weights of {weights.name}"
         done.report = strategy_evaluation.tearsheet(console.journal, done, title, report)
     console.answer(
         done.to_dict(),

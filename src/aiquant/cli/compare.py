@@ -24,7 +24,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN|FILE...",
-            help="Runs (id or its beginning) or files with date and equity; the first is the reference.",
+            help="Ids of runs or backtests (or their beginnings), files with date and equity; first the reference.",
         ),
     ],
     baselines: Annotated[

@@ -15,6 +15,7 @@ from aiquant.errors import MissingError, UsageError
 from aiquant.jobs.backtest import BASELINES
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import sessions_of
+from aiquant.jobs.strategies import FOLDER as STRATEGIES
 from aiquant.jobs.workspace import Workspace, write_text
 from aiquant.settings import Settings
 
@@ -44,7 +45,7 @@ def compare(
     Parameters
     ----------
     names
-        Runs that were backtested (id, or the beginning of one), or files with date and equity.
+        Runs and backtests of strategies (id, or the beginning of one), or files with date and equity.
     workspace
         Where the runs are; None where all are files.
     baselines
@@ -106,7 +107,8 @@ def _curves(name: str, workspace: Workspace | None, baselines: bool) -> dict[str
 
 
 def _run_id(workspace: Workspace, name: str) -> str:
-    found = [run_id for run_id in workspace.run_ids() if run_id.startswith(name)]
+    known = [*workspace.run_ids(), *(path.name for path in sorted((workspace.root / STRATEGIES).glob("*")))]
+    found = [run_id for run_id in known if run_id.startswith(name)]
     if len(found) == 1 or name in found:
         return name if name in found else found[0]
     if found:

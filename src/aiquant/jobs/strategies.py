@@ -157,7 +157,11 @@ def run(
         results = backtest.simulate(chosen.settings, decided.weights, inputs.newest, inputs.sessions, inputs.actions)
         done = backtest.summed_up(results, inputs.sessions, chosen.settings)
         done.run_id, done.kept = key, True
-        station.rows = results[backtest.STRATEGY].fills.num_rows
+        fills = results[backtest.STRATEGY].fills
+        done.traded = backtest.Traded(
+            chosen.settings, decided.weights, inputs.newest, inputs.sessions, inputs.actions, fills
+        )
+        station.rows = fills.num_rows
         station.note = "fills of the strategy"
         backtest.keep(workspace, key, decided.weights, results)
         record(workspace, chosen, configuration(chosen, seen), key, results[backtest.STRATEGY])

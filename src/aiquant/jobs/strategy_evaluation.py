@@ -14,6 +14,7 @@ from aiquant.jobs import manifest, trials
 from aiquant.jobs.backtest import STRATEGY, Backtested, Traded
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import read
+from aiquant.jobs.strategies import FOLDER as STRATEGIES
 from aiquant.jobs.workspace import Workspace, read_json, read_optional, write_json, write_text
 
 if TYPE_CHECKING:
@@ -53,12 +54,14 @@ def of_run(workspace: Workspace, journal: Journal, run_id: str) -> dict[str, Any
 
 
 def of_backtest(workspace: Workspace | None, journal: Journal, done: Backtested) -> dict[str, Any]:
-    """Evaluate what was just backtested; with a backtest that is the run's own it is kept in the run's folder."""
+    """Evaluate what was just backtested; with a backtest that is the run's own it is kept in the folder of
+    the run, or of the strategy's backtest."""
     assert done.traded is not None, "a backtest says what it traded"
     lake = None if workspace is None else workspace.lake
     found = evaluate(journal, done.traded, done.equity[STRATEGY], lake)
     if workspace is not None and done.kept and done.run_id is not None:
-        found = _kept(workspace.run_folder(done.run_id), done.digest, found)
+        place = workspace.root / STRATEGIES / done.run_id
+        found = _kept(place if place.is_dir() else workspace.run_folder(done.run_id), done.digest, found)
     return found
 
 

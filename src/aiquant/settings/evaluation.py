@@ -46,7 +46,9 @@ class EvaluationSettings(Section):
     def _in_range(cls, told: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
         for value in told:
             if not (0 <= value <= 100 if info.field_name == "cost_multiples" else 0 < value < math.inf):
-                raise ValueError(f"{value} is not {'from 0 to 100' if info.field_name == 'cost_multiples' else 'above 0'}")
+                raise ValueError(
+                    f"{value} is not {'from 0 to 100' if info.field_name == 'cost_multiples' else 'above 0'}"
+                )
         return told
 
     @model_validator(mode="after")
