@@ -96,12 +96,12 @@ def ours(data: dict[str, NDArray[Any]], shorts: bool, whole: bool) -> tuple[NDAr
     return journal.book[:, 0], time.process_time() - begin
 
 
-def peer_python(folder: Path) -> Path:
-    """The interpreter of the peer's environment, made when it is not there."""
+def peer_python(folder: Path, *packages: str) -> Path:
+    """The interpreter of the peers' environment, made when it is not there."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.is_file():
         venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *(packages or (PEER,))], check=True)
     return python
 
 
