@@ -4,7 +4,8 @@ where they do not.
 Usage: ``python benchmarks/engines.py --bars FILE [--peer-environment DIR] [--symbols N]``
 
 ``FILE`` holds daily bars (symbol, date, open, close). Symbols that have a bar on every date are used. The peers live in
-an environment of their own, made by this script. Prints one JSON object; exits with 1 if a path that has to agree differs.
+an environment of their own, made by this script. Prints one JSON object; exits with 1 if a path differs that has to
+agree.
 """
 
 from __future__ import annotations

@@ -88,6 +88,11 @@ def lay_out(
         Table ``corporate_actions``.
     last
         Later bars are left out.
+
+    Raises
+    ------
+    DataError
+        When no bar lies on a session, or a symbol has more than one bar in a session.
     """
     columns = ["symbol", "date", "close", "volume", "adjustment"]
     frame = pl.DataFrame(pl.from_arrow(bars.select(columns))).with_columns(pl.col("volume").cast(pl.Float64))
@@ -98,6 +103,8 @@ def lay_out(
     )
     if frame.is_empty():
         raise DataError("there are no bars on sessions of the calendar", "name the calendar of the bars")
+    if frame.select(pl.struct("symbol", "date").is_duplicated().any()).item():
+        raise DataError("attribution and regimes need one bar a symbol and session", "give daily bars")
     symbols = frame["symbol"].unique().sort().to_list()
     row = frame["session"].to_numpy()
     first, end = int(row.min()), int(row.max()) + 1

@@ -91,7 +91,7 @@ def cost_sensitivity(
 
 def at_costs(settings: BacktestSettings, multiple: float) -> BacktestSettings:
     """Settings with all costs multiplied; a price is never taken whole."""
-    changed = {name: getattr(settings, name) * multiple for name in COSTS if name in BacktestSettings.model_fields}
+    changed = {name: getattr(settings, name) * multiple for name in COSTS}
     for name in ("commission_bps", "slippage_bps"):
         changed[name] = min(changed[name], 9_999.0)
     return settings.model_copy(update=changed)
@@ -146,9 +146,7 @@ def capacity(
         least = told.annual_turnover if not rows else least
         traded = told.annual_turnover / least if least > 0 else math.nan
         rows.append(AtCapital(capital, told.annual_return, told.sharpe, told.annual_costs, traded))
-    return Capacity(
-        tuple(rows), _half(rows, rate), getattr(settings, "impact", 0.0), getattr(settings, "participation", 0.0)
-    )
+    return Capacity(tuple(rows), _half(rows, rate), settings.impact, settings.participation)
 
 
 def _half(rows: Sequence[AtCapital], rate: float) -> float:

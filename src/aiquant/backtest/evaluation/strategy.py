@@ -160,7 +160,7 @@ def _costs(evidence: Evidence, settings: EvaluationSettings, notes: list[str]) -
 
 
 def _capacity(evidence: Evidence, settings: EvaluationSettings, notes: list[str]) -> dict[str, Any] | None:
-    if evidence.replay is None or not settings.capitals or "impact" not in BacktestSettings.model_fields:
+    if evidence.replay is None or not settings.capitals:
         return None
     if not np.isfinite(evidence.panel.dollar_volume).any():
         notes.append("capacity: the bars have no volume")
