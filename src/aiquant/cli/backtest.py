@@ -109,7 +109,8 @@ def backtest(
         done.evaluation = strategy_evaluation.of_backtest(around, console.journal, done)
     if report is not None:
         named = f"Run {done.run_id}" if strategy is None else f"Strategy {strategy}"
-        title = named if weights is None else f"Weights of {weights.name}"
+        file = weights or orders
+        title = named if file is None else f"{'Weights' if weights else 'Orders'} of {file.name}"
         done.report = strategy_evaluation.tearsheet(console.journal, done, title, report)
     console.answer(
         done.to_dict(),

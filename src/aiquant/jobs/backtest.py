@@ -36,6 +36,8 @@ class Traded:
         Decisions; None where they are not target weights.
     fills
         Of the strategy.
+    more
+        What else the engine was given: ``orders``, ``instruments``, ``fx``.
     """
 
     settings: Settings
@@ -44,6 +46,7 @@ class Traded:
     sessions: Sessions
     actions: pa.Table | None
     fills: pa.Table
+    more: dict[str, pa.Table | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -217,7 +220,7 @@ def of_file(
     with journal.station("backtest") as station:
         results = simulate(settings, weights, rows, sessions, actions, **more)
         done = summed_up(results, sessions, settings)
-        done.traded = Traded(settings, told, rows, sessions, actions, results[STRATEGY].fills)
+        done.traded = Traded(settings, weights, rows, sessions, actions, results[STRATEGY].fills, more)
         station.rows = results[STRATEGY].fills.num_rows
         station.note = "fills"
     write_out(done, out)

@@ -90,10 +90,11 @@ def evaluate(journal: Journal, traded: Traded, equity: pa.Table, lake: Lake | No
     weights = traded.weights
 
     def again(rules: BacktestSettings) -> engine.Result:
-        assert weights is not None
-        return engine.run(weights, traded.bars, traded.sessions, rules, "", traded.actions, last=last)
+        more = traded.more
+        return engine.run(weights, traded.bars, traded.sessions, rules, "", traded.actions, last=last, **more)
 
-    replay: Replay | None = again if weights is not None else None
+    known = weights is not None or traded.more.get("orders") is not None
+    replay: Replay | None = again if known else None
     with journal.station("evaluation") as station:
         asked = settings.evaluation
         classes = None
