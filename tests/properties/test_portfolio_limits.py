@@ -106,7 +106,10 @@ def obeys(
     if not rules.get(portfolio.rule).may_short(portfolio):
         assert (found >= -SLACK).all()
     if portfolio.max_turnover is not None and not first and not passed:
-        given_up = 0.5 * np.abs(held[(found == 0.0) & (held != 0.0)]).sum()  # symbols without a forecast leave
+        # Symbols that are no longer chosen from leave, as fast as liquidity lets them.
+        sold = np.where(held != 0.0, np.abs(held) - np.abs(found), 0.0)
+        gone = (sold > 0.0) & (sold > np.minimum(np.abs(held), room) - SLACK)
+        given_up = 0.5 * sold[gone].sum()
         assert 0.5 * np.abs(found - held).sum() <= max(portfolio.max_turnover, given_up) + SLACK
     if portfolio.max_adv is not None:
         return  # what cannot be sold yet may pass the sums below
