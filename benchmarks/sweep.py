@@ -6,8 +6,10 @@ Task B: 1,000 pairs of moving averages on 2,520 daily bars. Task C: one pair wit
 prices to final values, averages included. Each bar opens at the close before it, so that all cash and all equity are
 one thing, and orders fill there with fee and slippage.
 
-Two conventions are handed to the peer in its data: an exit that is due at a bar's open comes before a stop inside that
-bar (the low of such a bar is its open), and what is decided at a close fills a bar later (signals are shifted).
+Three conventions are handed to the peer in its data: an exit that is due at a bar's open comes before a stop inside
+that bar (the low of such a bar is its open); what is decided at a close fills a bar later (signals are shifted);
+averages that begin in order are an entry (the peer's own crossing would wait for the next one). Costs of task C are a
+hundredth of those of B, or its thousands of trades would leave less cash than the peer's tolerances tell from none.
 
 The peer lives in an environment of its own (its licence keeps it out of the project), with ``vectorbt==1.2.0``. Prints
 one JSON object; exits with 1 if final values differ by more than 1e-9 of themselves.
@@ -44,13 +46,17 @@ def shifted(signals):
     later[1:] = signals[:-1]
     return later
 
+def signals(above):
+    before = shifted(above)
+    return shifted(above & ~before), shifted(before & ~above)
+
 def pairs():
     close = pd.Series(data["close"])
     fast = vbt.MA.run(close, window=data["fast"].tolist(), short_name="fast")
     slow = vbt.MA.run(close, window=data["slow"].tolist(), short_name="slow")
-    entries, exits = fast.ma_crossed_above(slow).to_numpy(), fast.ma_crossed_below(slow).to_numpy()
+    entries, exits = signals(fast.ma_above(slow).to_numpy())
     done = vbt.Portfolio.from_signals(
-        close, entries=shifted(entries), exits=shifted(exits), price=data["open"][:, None], fees=fee, slippage=slippage,
+        close, entries=entries, exits=exits, price=data["open"][:, None], fees=fee, slippage=slippage,
         init_cash=capital, freq="1D",
     )
     return done.final_value().to_numpy()
@@ -58,13 +64,12 @@ def pairs():
 def stopped():
     close = pd.Series(data["minute_close"])
     fast, slow = vbt.MA.run(close, window=20), vbt.MA.run(close, window=100)
-    entries = shifted(fast.ma_crossed_above(slow).to_numpy())
-    exits = shifted(fast.ma_crossed_below(slow).to_numpy())
+    entries, exits = signals(fast.ma_above(slow).to_numpy())
     low = np.where(exits, data["minute_open"], data["minute_low"])
     done = vbt.Portfolio.from_signals(
         close, entries=entries, exits=exits, price=data["minute_open"], open=data["minute_open"],
         high=data["minute_high"], low=low, sl_stop=stop, stop_entry_price="fillprice", stop_exit_price="stopmarket",
-        fees=fee, slippage=slippage, init_cash=capital, freq="1min",
+        fees=fee / 100, slippage=slippage / 100, init_cash=capital, freq="1min",
     )
     return np.atleast_1d(done.final_value())
 
@@ -111,7 +116,8 @@ def ours(task: str, data: dict[str, NDArray[Any]]) -> tuple[NDArray[np.float64],
     begin = time.process_time()
     if task == "C":
         bars = (data["minute_open"], data["minute_low"], data["minute_close"])
-        final = sweep.stopped_crossing(*bars, 20, 100, STOP, rules, CAPITAL).final
+        cheap = rules._replace(commission=FEE / 100, slippage=SLIPPAGE / 100)
+        final = sweep.stopped_crossing(*bars, 20, 100, STOP, cheap, CAPITAL).final
         return final, time.process_time() - begin
     close, none = data["close"][:, None], np.zeros(0, dtype=np.int64)
     tape = Tape(
