@@ -4,6 +4,7 @@ Usage: ``python benchmarks/backtest.py [--peer-environment DIR] [--rounds N]``
 
 The peer lives in an environment of its own, made by this script (its licence keeps it out of the project): in ``DIR``,
 or else in a folder of the system's temporary directory. Prints one JSON object; exits with 1 if the paths differ.
+Last comes the account with every rule on, for which the peer has no counterpart.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import tempfile
 import time
 import venv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from aiquant.backtest.kernel import Tape
 
 for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -79,10 +83,25 @@ def ours(data: dict[str, NDArray[Any]], shorts: bool, whole: bool) -> tuple[NDAr
 
     weights = data["shorts" if shorts else "longs"]
     begin = time.process_time()
+    tape = plain_tape(data)
+    rules = Rules(COMMISSION, SLIPPAGE, 0.0, whole, False, 20)
+    _, journal, _ = kernel.play(tape, weights, decisions(data), rules, CAPITAL)
+    return journal.book[:, 0], time.process_time() - begin
+
+
+def decisions(data: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """For each session the row of the weights that are decided at its close, -1 for none."""
     decision = np.full(SESSIONS, -1, dtype=np.int64)
-    decision[data["decided"]] = np.arange(len(weights))
+    decision[data["decided"]] = np.arange(len(data["decided"]))
+    return decision
+
+
+def plain_tape(data: dict[str, NDArray[Any]]) -> Tape:
+    """Prices without corporate actions, for an account with the plain rules."""
+    from aiquant.backtest import kernel
+
     none = np.zeros(0, dtype=np.int64)
-    tape = kernel.Tape(
+    return kernel.Tape(
         fill=data["fill"],
         close=data["close"],
         trading=np.isfinite(data["close"]).any(axis=1),
@@ -91,9 +110,43 @@ def ours(data: dict[str, NDArray[Any]], shorts: bool, whole: bool) -> tuple[NDAr
         action_kind=none,
         action_value=np.zeros(0),
     )
-    rules = Rules(COMMISSION, SLIPPAGE, 0.0, whole, False, 20)
-    _, journal, _ = kernel.play(tape, weights, decision, rules, CAPITAL)
-    return journal.book[:, 0], time.process_time() - begin
+
+
+def every_rule(data: dict[str, NDArray[Any]], rounds: int) -> dict[str, float]:
+    """Least CPU seconds with every rule on: long books in lots, and books with shorts."""
+    from aiquant.backtest import kernel
+    from aiquant.backtest.rules import Rules
+
+    rng = np.random.default_rng(2)
+    close, fill = data["close"], data["fill"]
+    span = np.exp(np.abs(rng.normal(0, 0.005, (2, *close.shape))))
+    symbols = close.shape[1]
+    tape = plain_tape(data)._replace(
+        open=fill,
+        high=np.maximum(fill, close) * span[0],
+        low=np.minimum(fill, close) / span[1],
+        volume=rng.lognormal(13.0, 1.0, close.shape),
+        slippage=np.full(close.shape, SLIPPAGE),
+        impact=np.full(close.shape, 0.02 / np.sqrt(np.exp(13.5))),
+        borrow=np.full(symbols, 0.005 / 252),
+        locate=np.full(symbols, 1e6),
+        lot=np.full(symbols, 10.0),
+    )
+    rules = Rules(
+        COMMISSION, SLIPPAGE, 0.005 / 252, whole=True, margin=True, patience=20, per_share=0.001, minimum=0.5,
+        by_bar=True, impact=1.0, participation=0.1, by_symbol=True, lots=True, interest=0.02 / 252,
+        margin_interest=0.05 / 252, limited=True, max_position=0.05, max_gross=1.0, max_net=1.0, stops=True,
+        stop_loss=0.2, take_profit=0.5, trailing_stop=0.25,
+    )  # fmt: skip
+    found = {}
+    for name, weights in (("long", data["longs"]), ("long-short", data["shorts"])):
+        seconds = []
+        for _ in range(rounds + 1):
+            begin = time.process_time()
+            kernel.play(tape, weights, decisions(data), rules, CAPITAL)
+            seconds.append(time.process_time() - begin)
+        found[name] = round(min(seconds[1:]), 5)
+    return found
 
 
 def peer_python(folder: Path, *packages: str) -> Path:
@@ -154,6 +207,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     found = {"first_call_cpu_s": cold_seconds(), **compare(peer_python(asked.peer_environment), asked.rounds)}
+    found["every rule on, ours_cpu_s"] = every_rule(market(), asked.rounds)
     print(json.dumps(found, indent=2))
     worst = max(case["difference"] for case in found.values() if "difference" in case)
     sys.exit(0 if worst < 1e-9 else 1)
