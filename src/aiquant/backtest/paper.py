@@ -128,11 +128,16 @@ def stage(
     Raises
     ------
     DataError
-        When bars are not what they have to be, or ``begin`` is no session of them.
+        When bars are not what they have to be, not daily, or ``begin`` is no session of them.
     """
     from aiquant.backtest import kernel
 
     checked = markets.read_bars(bars, sessions, settings)
+    if checked.interval != "1d":
+        raise DataError(
+            f"a paper account goes from session to session, and these bars have the interval {checked.interval}",
+            "set data.interval = '1d'; intraday bars: aiquant backtest",
+        )
     known = sorted(set(symbols) & set(checked.symbols))
     at = int(sessions.index_of(np.array([begin], dtype="datetime64[D]"))[0])
     if at < 0:

@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from aiquant.backtest import baselines, engine
+from aiquant.backtest import baselines, engine, paper
 from aiquant.errors import DataError
 from aiquant.schemas import BARS, conform
+from aiquant.settings import BacktestSettings
 
 START = datetime(2024, 1, 1, 14, tzinfo=UTC)
 
@@ -141,3 +142,10 @@ def test_plain_books_decide_once_a_session(tiny: Any) -> None:
     assert book["weight"].to_pylist() == [0.5] * 4
     assert set(book["event_time"].to_pylist()) == {close_of(0, 2), close_of(1, 2)}
     assert engine.run(book, bars, tiny.sessions(2), tiny.free()).fills.num_rows == 2
+
+
+def test_a_paper_account_refuses_them(tiny: Any) -> None:
+    bars = hourly({"A": [[10.0, 11.0], [12.0, 13.0]]})
+    with pytest.raises(DataError, match="interval 1h") as caught:
+        paper.stage(["A"], bars, tiny.sessions(3), BacktestSettings(), date(2024, 1, 1))
+    assert "data.interval" in str(caught.value.remedy)

@@ -9,11 +9,12 @@ from datetime import date
 import polars as pl
 import pytest
 
+from aiquant.errors import UsageError
 from aiquant.portfolio import weights
 from aiquant.portfolio.strategies import builtin, runner
 from aiquant.portfolio.strategies.contract import StrategyContract, market
 from aiquant.portfolio.strategies.feed import Tables
-from aiquant.settings import PortfolioSettings
+from aiquant.settings import PortfolioSettings, Settings
 
 
 class TestEqualWeight(StrategyContract):
@@ -176,3 +177,10 @@ def test_parameters_that_make_no_sense_are_refused(make: object, problem: str) -
     assert callable(make)
     with pytest.raises(ValueError, match=problem):
         make()
+
+
+def test_forecasts_of_a_day_are_not_enough_for_a_rule_that_needs_the_past() -> None:
+    settings = Settings(portfolio=PortfolioSettings(rule="min-variance"))
+    with pytest.raises(UsageError, match="rule min-variance") as caught:
+        builtin.Forecasts.from_settings(settings)
+    assert "--run" in str(caught.value.remedy)

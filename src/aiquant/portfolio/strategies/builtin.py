@@ -12,7 +12,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from aiquant.portfolio import weights
+from aiquant.errors import UsageError
+from aiquant.portfolio import moment, rules, weights
 from aiquant.portfolio.strategies.base import Book
 from aiquant.portfolio.strategies.history import History
 from aiquant.settings import PortfolioSettings, Settings
@@ -205,7 +206,21 @@ class Forecasts:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        return cls(settings.portfolio, settings.labels.horizon)
+        """The strategy by the sections ``[portfolio]`` and ``[labels]``.
+
+        Raises
+        ------
+        UsageError
+            When the rule needs more than the forecasts of the day.
+        """
+        portfolio = settings.portfolio
+        if moment.needs_history(portfolio, rules.check(portfolio)) or moment.needs_sectors(portfolio):
+            raise UsageError(
+                f"the strategy forecasts sees the forecasts of one day, and the settings of the portfolio (rule "
+                f"{portfolio.rule}) need past returns, traded values or sectors",
+                "trade the run itself: aiquant backtest --run RUN",
+            )
+        return cls(portfolio, settings.labels.horizon)
 
     def decide(self, history: History) -> Book:
         today = history.forecasts()
