@@ -125,7 +125,7 @@ class Graph:
             if family not in rolling.ROLLING:
                 self._steps.append((node.digest, self._cellwise(node)))
                 continue
-            key = rolling.newest_key(node)
+            key = rolling.group_key(node)
             if key not in groups:
                 groups[key] = _Group([], 0)
                 self._steps.append(groups[key])

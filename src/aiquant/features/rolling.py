@@ -30,8 +30,7 @@ def group_key(node: Expression) -> str:
     if family == "own":
         return node.digest
     side = "low" if node.op in ("Min", "IdxMin") else ""
-    one = f"{node.numbers[0]}" if family == "order" else ""
-    return "/".join((family, side, one, *(a.digest for a in node.args)))
+    return "/".join((family, side, *(a.digest for a in node.args)))
 
 
 def _family(node: Expression) -> str:
@@ -99,12 +98,6 @@ def prepare(nodes: Sequence[Expression], policy: Policy) -> Kernel:
     return _FAMILIES[_family(nodes[0])](list(nodes), policy)
 
 
-def newest_key(node: Expression) -> str:
-    """As :func:`group_key`, for :func:`newest`: one sorted window serves the shorter ones inside of it."""
-    key = group_key(node)
-    return "order/" + "/".join(a.digest for a in node.args) if _family(node) == "order" else key
-
-
 def has_newest(nodes: Sequence[Expression], policy: Policy) -> bool:
     """Whether :func:`newest` knows these nodes; Qlib's weighted means ask where the history begins."""
     weighted = policy.compat and any(node.op == "WMA" for node in nodes)
@@ -119,7 +112,7 @@ def newest(
     Parameters
     ----------
     nodes, policy
-        As for :func:`compute`; nodes share a :func:`newest_key`.
+        As for :func:`compute`.
     series
         float64, (slots, symbols), the newest slot last: as many slots as the widest window.
     seen
@@ -172,7 +165,7 @@ def _order(nodes: list[Expression], policy: Policy) -> Kernel:
     from aiquant.features.kernels.order import rolling_order
 
     quantiles, (windows, least) = _quantiles(nodes), _windows(nodes, policy)
-    return lambda x, starts, skip, out: rolling_order(x[0], starts, skip, windows[0], quantiles, least[0], out)
+    return lambda x, starts, skip, out: rolling_order(x[0], starts, skip, quantiles, windows, least, out)
 
 
 def _quantiles(nodes: list[Expression]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from aiquant.features.kernels import lines, order, pair, sums
 from aiquant.features.kernels.tables import inner, kernel
 
 _plain, _spread, _line, _weighted, _emit = sums._plain, sums._spread, lines._line, lines._weighted, pair._emit
-_below, _move_up, _read = order._below, order._move_up, order._read
+_below, _move_up, _quantile, _rank = order._below, order._move_up, order._quantile, order._rank
 COUNT, WMA = sums.COUNT, lines.WMA
 
 BLOCK = 64
@@ -253,12 +253,17 @@ def newest_order(x, quantiles, windows, least, out):  # type: ignore[no-untyped-
                 j -= 1
                 v = x[j, s]
                 if math.isfinite(v):
+                    v += 0.0  # no −0, as there
                     at = _below(held, n, v)
                     _move_up(held, at, n)
                     held[at] = v
                     n += 1
-            at = _below(held, n, today) if quantiles[r] < 0.0 else 0
-            out[r, s] = np.nan if n < max(least[r], 1) else _read(held, n, quantiles[r], today, at)
+            if n < max(least[r], 1):
+                out[r, s] = np.nan
+            elif quantiles[r] < 0.0:
+                out[r, s] = _rank(held, n, today, _below(held, n, today))
+            else:
+                out[r, s] = _quantile(held, 0, n, quantiles[r])
 
 
 @kernel("void(f8[:, ::1], f8[:, ::1], i8[::1], i8[::1], i8[::1], b1, f8[:, ::1])")
