@@ -68,9 +68,12 @@ class Sessions:
         days = days.astype("datetime64[D]")
         if not len(self.dates):
             return np.full(days.shape, -1, dtype=np.int64)
-        at = np.searchsorted(self.dates, days)
-        inside = np.minimum(at, len(self.dates) - 1)
-        return np.where((at < len(self.dates)) & (self.dates[inside] == days), at, -1).astype(np.int64)
+        # A table of all days between the first session and the last, with one more on either side for all others.
+        first = self.dates[0].astype(np.int64) - 1
+        position = np.full(int(self.dates[-1].astype(np.int64) - first) + 2, -1, dtype=np.int64)
+        position[self.dates.astype("datetime64[D]").astype(np.int64) - first] = np.arange(len(self.dates))
+        found: NDArray[np.int64] = np.take(position, days.astype(np.int64) - first, mode="clip")
+        return found
 
 
 def names() -> list[str]:

@@ -122,7 +122,8 @@ class _Work:
     def __post_init__(self) -> None:
         self.ready: dict[str, NDArray[np.float64]] = {}
         self.wanted_starts = np.searchsorted(self.wanted, self.laid.row_starts)
-        cell = self.laid.cell[self.wanted]
+        every = len(self.wanted) == len(self.laid.cell)
+        cell = self.laid.cell if every else self.laid.cell[self.wanted]
         breaks = np.flatnonzero(np.diff(cell) != 1) + 1
         # Rows between which cells stand without a gap; each symbol begins a run.
         self.edges = np.unique(np.concatenate([self.wanted_starts, breaks])).astype(np.int64)

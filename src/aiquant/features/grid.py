@@ -216,13 +216,16 @@ class Grid:
         if name not in self.rows.columns:  # an attached field that nothing was attached for
             return np.full(end - begin, np.nan)
         if name not in self._values:
-            # A copy: what comes from Arrow cannot be written to, which the kernels' signatures do not take.
-            self._values[name] = np.array(self.rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy())
+            # What comes from Arrow cannot be written to, which the kernels' signatures do not take.
+            told = self.rows[name].cast(pl.Float64).fill_null(np.nan)
+            self._values[name] = told.to_numpy(writable=True)
         values = self._values[name][rows]
         if len(values) == end - begin:
             return values
-        grid = np.full(end - begin, np.nan)
-        grid[self.cell[rows] - begin] = values
+        from aiquant.features.kernels.laying import lay
+
+        grid = np.empty(end - begin)
+        lay(values, self.cell[rows], begin, grid)
         return grid
 
 
@@ -246,11 +249,12 @@ def build(bars: pa.Table, sessions: Sessions, history: History | None = None) ->
     wanted = ["symbol", "date", "event_time", "adjustment", *BAR, *ATTACHED]
     frame = pl.DataFrame(pl.from_arrow(bars.select([c for c in wanted if c in bars.column_names])))
     frame = frame.with_columns(pl.lit(None, pl.Float64).alias(f) for f in BAR if f not in frame.columns)
-    if not _in_order(frame):
+    runs = frame["symbol"].rle()
+    if not _in_order(frame, runs):
         frame = frame.sort("symbol", "event_time")
+        runs = frame["symbol"].rle()
     axis = Axis(sessions, _interval(bars))
     slot = _slots(frame, axis)
-    runs = frame["symbol"].rle()
     lengths = runs.struct.field("len").to_numpy().astype(np.int64)
     row_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     symbols = runs.struct.field("value").to_list()
@@ -286,12 +290,14 @@ def _looking_back(
     return begin, begin - listed
 
 
-def _in_order(frame: pl.DataFrame) -> bool:
+def _in_order(frame: pl.DataFrame, runs: pl.Series) -> bool:
     """Whether rows stand by symbol and event_time already, as the lake gives them: sorting text is slow."""
-    symbol, time = frame["symbol"], frame["event_time"]
-    before = symbol.shift(1)
-    ordered = (symbol > before) | ((symbol == before) & (time > time.shift(1)))
-    return bool(ordered.fill_null(True).all())
+    symbols, lengths = runs.struct.field("value"), runs.struct.field("len").to_numpy()
+    if not (symbols > symbols.shift(1)).fill_null(True).all():
+        return False
+    later = np.diff(frame["event_time"].to_physical().to_numpy()) > 0
+    later[np.cumsum(lengths[:-1], dtype=np.int64) - 1] = True
+    return bool(later.all())
 
 
 def _interval(bars: pa.Table) -> str:
@@ -307,8 +313,8 @@ def _interval(bars: pa.Table) -> str:
 
 def _slots(frame: pl.DataFrame, axis: Axis) -> NDArray[np.int64]:
     """Slot of each row."""
-    moment = frame["event_time"].dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-    slot = axis.place(frame["date"].to_numpy(), moment.astype("datetime64[us]"))
+    moment = frame["event_time"].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
+    slot = axis.place(frame["date"].to_numpy(), moment.view("datetime64[us]"))
     calendar = axis.sessions.calendar
     _refuse(frame, slot == NO_SESSION, f"on a day that is no session of {calendar}", _CALENDAR)
     _refuse(frame, slot == OUTSIDE, f"outside of the trading hours of {calendar}", _HOURS)

@@ -17,7 +17,7 @@ from aiquant.features.operators import decay_length, newest_weight
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KERNEL_VERSION = 1
+KERNEL_VERSION = 2
 """Rises whenever a kernel's values change; part of the version of every feature set."""
 
 ROLLING = frozenset({"sums", "lines", "extrema", "order", "shape", "decay", "pair", "own"})

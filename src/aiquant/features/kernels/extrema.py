@@ -100,13 +100,16 @@ def rolling_maxima(x, starts, skip, sign, kinds, windows, least, compat, out):  
                 else:
                     _larger(best[:n], tops[level, new], tops[level, old])
                 ready = w
+            row, c = out[r, begin:end], counts[pad + 1 - w :]
+            fewest = max(least[r], 1)
+            if kinds[r] == 0:
+                for j in range(skip, n):
+                    row[j] = sign * best[j] if c[j + w] - c[j] >= fewest else np.nan
+                continue
             for j in range(skip, n):
-                head = max(0, j + 1 - w)
-                if counts[pad + j + 1] - counts[pad + j + 1 - w] < max(least[r], 1):
-                    out[r, begin + j] = np.nan
-                elif kinds[r] == 0:
-                    out[r, begin + j] = sign * best[j]
-                elif compat and next_gap[head] <= j:
-                    out[r, begin + j] = next_gap[head] - head + 1
-                else:
-                    out[r, begin + j] = where[j] - head + 1
+                row[j] = where[j] - max(0, j + 1 - w) + 1.0 if c[j + w] - c[j] >= fewest else np.nan
+            if compat:
+                for j in range(skip, n):
+                    head = max(0, j + 1 - w)
+                    if next_gap[head] <= j and c[j + w] - c[j] >= fewest:
+                        row[j] = next_gap[head] - head + 1

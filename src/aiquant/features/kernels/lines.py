@@ -70,50 +70,53 @@ def _places(x, p1, p2, pad):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _line(kind, x, w, least, compat, c, p1, p2, s1, s2, ages, out, skip):  # type: ignore[no-untyped-def]
-    """Slope, R² or today's residual of the least-squares line through each window.
+def _line(x, w, least, compat, c, p1, p2, s1, s2, ages, slopes, squares, rests, skip):  # type: ignore[no-untyped-def]
+    """Slope, R² and today's residual of the least-squares line through each window.
 
     ``c``, ``p1`` and ``p2`` end at the newest slot and begin so that the window's own share is their difference over
     ``w`` places.
     """
     fewest = max(least, 2)
-    flat = QLIB_FLAT * QLIB_FLAT if compat and kind == RSQUARE else 0.0
-    for j in range(skip, out.size):
+    flat = QLIB_FLAT * QLIB_FLAT if compat else 0.0
+    unsure = 0
+    for j in range(skip, slopes.size):
         valid = c[j + w] - c[j]
         age = float(j)
         d1, d2 = float(p1[j + w] - p1[j]), float(p2[j + w] - p2[j])
         a1 = valid * age - d1
         a2 = valid * age * age - 2.0 * age * d1 + d2
-        mean_age = a1 / valid
+        share = 1.0 / valid
+        mean_age = a1 * share
         sxx = a2 - a1 * mean_age
-        level = s1[j] / valid
+        level = s1[j] * share
         sxy = mean_age * s1[j] - ages[j]
         syy = s2[j] - s1[j] * level
         slope = sxy / sxx
-        if kind == SLOPE:
-            value = slope
-        elif kind == RESI:
-            value = x[j] - (level + slope * mean_age)
-        else:
-            value = min(1.0, slope * sxy / syy)
-        sure = valid >= fewest and syy > CANCELLED * s2[j] and syy > flat * (valid - 1.0)
-        out[j] = value if sure else np.nan
-    for j in range(skip, out.size):
-        if math.isnan(out[j]) and c[j + w] - c[j] >= fewest:
-            out[j] = _line_again(kind, x, j, w, compat)
+        enough = valid >= fewest
+        sure = enough & (syy > CANCELLED * s2[j])
+        moves = sure & (syy > flat * (valid - 1.0))
+        slopes[j] = slope if sure else np.nan
+        rests[j] = x[j] - (level + slope * mean_age) if sure else np.nan
+        squares[j] = min(1.0, slope * sxy / syy) if moves else np.nan
+        unsure += enough & (not moves)
+    if not unsure:
+        return
+    for j in range(skip, slopes.size):
+        if c[j + w] - c[j] >= fewest and (math.isnan(slopes[j]) or math.isnan(squares[j])):
+            slope, square, rest = _line_again(x, j, w, compat)
+            squares[j] = square
+            if math.isnan(slopes[j]):
+                slopes[j], rests[j] = slope, rest
 
 
 @inner
-def _line_again(kind, x, j, w, compat):  # type: ignore[no-untyped-def]
+def _line_again(x, j, w, compat):  # type: ignore[no-untyped-def]
     """One window of :func:`_line` from its own values."""
     n, level, syy, sxx, sxy, place = line_through(x, j, w)
     slope = sxy / sxx
-    if kind == SLOPE:
-        return slope
-    if kind == RESI:
-        return x[j] - (level - slope * place)
     flat = QLIB_FLAT if compat else FLAT * math.sqrt(level * level + syy / n)
-    return np.nan if math.sqrt(syy / (n - 1)) <= flat else min(1.0, slope * sxy / syy)
+    square = np.nan if math.sqrt(syy / (n - 1)) <= flat else min(1.0, slope * sxy / syy)
+    return slope, square, x[j] - (level - slope * place)
 
 
 @inner
@@ -152,6 +155,7 @@ def rolling_lines(x, starts, skip, kinds, windows, least, compat, out):  # type:
     counts = np.empty(pad + most + 1)
     p1, p2 = np.empty(pad + most + 1, dtype=np.int64), np.empty(pad + most + 1, dtype=np.int64)
     s1, s2, ages = np.empty(most), np.empty(most), np.empty(most)
+    unasked = np.empty((3, most))
     for s in range(starts.size - 1):
         begin, end = starts[s], starts[s + 1]
         n = end - begin
@@ -172,9 +176,22 @@ def rolling_lines(x, starts, skip, kinds, windows, least, compat, out):  # type:
                 window_sum(square_sums, w, pad, n, s2)
                 _window_ages(age_sums, sums, w, pad, n, ages)
                 ready = w
-            row = out[r, begin:end]
-            c, k1, k2 = counts[pad + 1 - w :], p1[pad + 1 - w :], p2[pad + 1 - w :]
-            if kinds[r] == WMA:
-                _weighted(w, least[r], compat, c, k1, s1, ages, row, skip)
-            else:
-                _line(kinds[r], xs, w, least[r], compat, c, k1, k2, s1, s2, ages, row, skip)
+                c, k1, k2 = counts[pad + 1 - w :], p1[pad + 1 - w :], p2[pad + 1 - w :]
+                slopes, squares, rests = unasked[0, :n], unasked[1, :n], unasked[2, :n]
+                lined = False
+                for same in range(r, kinds.size):
+                    if windows[same] != w:
+                        break
+                    row = out[same, begin:end]
+                    if kinds[same] == WMA:
+                        _weighted(w, least[same], compat, c, k1, s1, ages, row, skip)
+                        continue
+                    lined = True
+                    if kinds[same] == SLOPE:
+                        slopes = row
+                    elif kinds[same] == RSQUARE:
+                        squares = row
+                    else:
+                        rests = row
+                if lined:
+                    _line(xs, w, least[r], compat, c, k1, k2, s1, s2, ages, slopes, squares, rests, skip)

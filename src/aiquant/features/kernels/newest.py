@@ -19,7 +19,8 @@ from aiquant.features.kernels.tables import inner, kernel
 
 _plain, _spread, _line, _weighted, _emit = sums._plain, sums._spread, lines._line, lines._weighted, pair._emit
 _below, _move_up, _quantile, _rank = order._below, order._move_up, order._quantile, order._rank
-COUNT, WMA = sums.COUNT, lines.WMA
+COUNT = sums.COUNT
+SLOPE, RSQUARE, RESI, WMA = lines.SLOPE, lines.RSQUARE, lines.RESI, lines.WMA
 
 BLOCK = 64
 """Symbols that are added up side by side; a window of 60 slots of so many lies in the processor's nearest cache."""
@@ -186,7 +187,8 @@ def newest_lines(x, kinds, windows, least, compat, out):  # type: ignore[no-unty
     count = kinds.size
     sum1, sum2, ages = np.empty((count, BLOCK)), np.empty((count, BLOCK)), np.empty((count, BLOCK))
     valid, p1, p2 = np.empty((count, BLOCK)), np.empty((count, BLOCK), np.int64), np.empty((count, BLOCK), np.int64)
-    own, cell, s1, s2, a = np.empty(depth), np.empty(depth), np.zeros(depth), np.zeros(depth), np.zeros(depth)
+    own, line = np.empty(depth), np.empty((4, depth))
+    s1, s2, a = np.zeros(depth), np.zeros(depth), np.zeros(depth)
     c, k1, k2 = np.zeros(2 * depth), np.zeros(2 * depth, np.int64), np.zeros(2 * depth, np.int64)
     for first in range(0, x.shape[1], BLOCK):
         width = _load(x, first, raw, clean)
@@ -202,15 +204,17 @@ def newest_lines(x, kinds, windows, least, compat, out):  # type: ignore[no-unty
             _window_ages(clean, windows[r], half, aged, ages[r])
         for j in range(width):
             _own(raw, j, own)
+            lined = 0
             for r in range(count):
                 w = windows[r]
                 c[last + w], k1[last + w], k2[last + w] = valid[r, j], p1[r, j], p2[r, j]
                 s1[last], s2[last], a[last] = sum1[r, j], sum2[r, j], ages[r, j]
                 if kinds[r] == WMA:
-                    _weighted(w, least[r], compat, c, k1, s1, a, cell, last)
-                else:
-                    _line(kinds[r], own, w, least[r], compat, c, k1, k2, s1, s2, a, cell, last)
-                out[r, first + j] = cell[last]
+                    _weighted(w, least[r], compat, c, k1, s1, a, line[WMA], last)
+                elif w != lined:  # all three at once
+                    _line(own, w, least[r], compat, c, k1, k2, s1, s2, a, line[SLOPE], line[RSQUARE], line[RESI], last)
+                    lined = w
+                out[r, first + j] = line[kinds[r], last]
 
 
 @kernel("void(f8[:, ::1], i8[::1], f8, i8[::1], i8[::1], i8[::1], b1, f8[:, ::1])")

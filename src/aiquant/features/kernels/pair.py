@@ -24,6 +24,9 @@ KINDS = {"Corr": 0, "Cov": 1}
 
 CORR, COV = range(2)
 
+SMALLEST, LARGEST = 1e-280, 1e280
+"""Between them a product of two moments has all its digits; beyond, the window is computed again."""
+
 
 @inner
 def _again(x, y, last, w):  # type: ignore[no-untyped-def]
@@ -60,13 +63,24 @@ def _flat_alone(x, last, w):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _fill(table, a, b, x, y, pad, n):  # type: ignore[no-untyped-def]
-    """Row 0 of ``table`` becomes a · b where both x and y are there, else 0."""
-    for j in range(pad):
-        table[0, j] = 0.0
-    row = table[0, pad:]
-    for j in range(n):
-        row[j] = a[j] * b[j] if math.isfinite(x[j]) and math.isfinite(y[j]) else 0.0
+def _both(x, y, a, b, c, pad):  # type: ignore[no-untyped-def]
+    """``a`` and ``b`` become x and y, 0 where either has no value; ``c`` counts pairs, as :func:`..tables.count_up`."""
+    for j in range(pad + 1):
+        c[j] = 0.0
+    pairs = 0
+    for j in range(x.size):
+        pairs += math.isfinite(x[j]) and math.isfinite(y[j])
+        c[pad + j + 1] = pairs
+    for j in range(x.size):
+        there = math.isfinite(x[j]) & math.isfinite(y[j])
+        a[j] = x[j] if there else 0.0
+        b[j] = y[j] if there else 0.0
+
+
+@inner
+def _fill(row, a, b):  # type: ignore[no-untyped-def]
+    for j in range(row.size):
+        row[j] = a[j] * b[j]
 
 
 @inner
@@ -74,15 +88,24 @@ def _emit(kind, x, y, w, least, compat, c, sums, out, skip):  # type: ignore[no-
     """Correlation or covariance of each window; ``c[j + w] - c[j]`` pairs are in the one that ends at j."""
     s_x, s_y, s_xx, s_yy, s_xy = sums[0], sums[1], sums[2], sums[3], sums[4]
     fewest = max(least, 2)
+    unsure = 0
     for j in range(skip, out.size):
         n = c[j + w] - c[j]
-        mx, my = s_x[j] / n, s_y[j] / n
-        sxx = s_xx[j] - s_x[j] * mx
+        share = 1.0 / n
+        my = s_y[j] * share
+        sxx = s_xx[j] - s_x[j] * (s_x[j] * share)
         syy = s_yy[j] - s_y[j] * my
         sxy = s_xy[j] - s_x[j] * my
-        value = sxy / (n - 1.0) if kind == COV else max(-1.0, min(1.0, sxy / (math.sqrt(sxx) * math.sqrt(syy))))
-        sure = n >= fewest and sxx > CANCELLED * s_xx[j] and syy > CANCELLED * s_yy[j]
+        sure = (n >= fewest) & (sxx > CANCELLED * s_xx[j]) & (syy > CANCELLED * s_yy[j])
+        product = sxx * syy
+        value = sxy / (n - 1.0 if kind == COV else math.sqrt(product))
+        if kind == CORR:
+            value = max(-1.0, min(1.0, value))
+            sure &= (product > SMALLEST) & (product < LARGEST)
         out[j] = value if sure else np.nan
+        unsure += (n >= fewest) & (not sure)
+    if not unsure and not (compat and kind == CORR):
+        return
     for j in range(skip, out.size):
         n = c[j + w] - c[j]
         if math.isnan(out[j]) and n >= fewest:
@@ -124,22 +147,20 @@ def rolling_pair(x, y, starts, skip, kinds, windows, least, compat, out):  # typ
     table = np.empty((levels, pad + most))
     sums = np.empty((5 * kinds.size, most))
     counts = np.empty(pad + most + 1)
-    ones = np.ones(most)
+    clean_x, clean_y, ones = np.empty(most), np.empty(most), np.ones(most)
     for s in range(starts.size - 1):
         begin, end = starts[s], starts[s + 1]
         n = end - begin
         xs, ys, one = x[begin:end], y[begin:end], ones[:n]
-        for j in range(pad + 1):
-            counts[j] = 0.0
-        pairs = 0
-        for j in range(n):
-            pairs += 1 if math.isfinite(xs[j]) and math.isfinite(ys[j]) else 0
-            counts[pad + j + 1] = pairs
+        own_x, own_y = clean_x[:n], clean_y[:n]
+        _both(xs, ys, own_x, own_y, counts, pad)
+        for j in range(pad):
+            table[0, j] = 0.0
         # One table serves the five products in turn, so that it stays in the cache.
         for product in range(5):
-            a = ys if product == 1 or product == 3 else xs
-            b = one if product < 2 else xs if product == 2 else ys
-            _fill(table, a, b, xs, ys, pad, n)
+            a = own_y if product == 1 or product == 3 else own_x
+            b = one if product < 2 else own_x if product == 2 else own_y
+            _fill(table[0, pad : pad + n], a, b)
             double_sums(table, levels, pad, n)
             for r in range(kinds.size):
                 window_sum(table, windows[r], pad, n, sums[5 * r + product])

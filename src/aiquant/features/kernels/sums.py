@@ -29,26 +29,34 @@ SUM, MEAN, COUNT, VAR, STD = range(5)
 def _plain(kind, w, least, c, s1, out, skip):  # type: ignore[no-untyped-def]
     """Sum, mean or count of each window; ``c[j + w] - c[j]`` values are in the one that ends at j."""
     fewest = max(least, 1)
-    for j in range(skip, out.size):
-        valid = c[j + w] - c[j]
-        if kind == COUNT:
-            out[j] = valid
-        else:
-            value = s1[j] if kind == SUM else s1[j] / valid
-            out[j] = value if valid >= fewest else np.nan
+    # A loop for each: one for all would divide for sums as well, and a division is most of the price.
+    if kind == COUNT:
+        for j in range(skip, out.size):
+            out[j] = c[j + w] - c[j]
+    elif kind == SUM:
+        for j in range(skip, out.size):
+            out[j] = s1[j] if c[j + w] - c[j] >= fewest else np.nan
+    else:
+        for j in range(skip, out.size):
+            valid = c[j + w] - c[j]
+            out[j] = s1[j] / valid if valid >= fewest else np.nan
 
 
 @inner
 def _spread(kind, x, w, least, c, s1, s2, out, skip):  # type: ignore[no-untyped-def]
     """Sample variance or standard deviation of each window."""
     fewest = max(least, 2)
+    unsure = 0
     for j in range(skip, out.size):
         valid = c[j + w] - c[j]
-        centred = s2[j] - s1[j] * s1[j] / valid
-        variance = centred / (valid - 1.0)
-        value = math.sqrt(variance) if kind == STD else variance
-        sure = valid >= fewest and centred > CANCELLED * s2[j]
-        out[j] = value if sure else np.nan
+        squares = s2[j] * valid
+        centred = squares - s1[j] * s1[j]
+        variance = centred / (valid * (valid - 1.0))
+        enough, sure = valid >= fewest, centred > CANCELLED * squares
+        out[j] = (math.sqrt(variance) if kind == STD else variance) if enough & sure else np.nan
+        unsure += enough & (not sure)
+    if not unsure:
+        return
     for j in range(skip, out.size):
         if math.isnan(out[j]) and c[j + w] - c[j] >= fewest:
             n, _, centred, _, _, _ = line_through(x, j, w)

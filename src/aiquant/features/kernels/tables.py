@@ -102,23 +102,44 @@ def double_sums(table, levels, pad, n):  # type: ignore[no-untyped-def]
 
 
 @inner
-def window_sum(table, w, pad, n, out):  # type: ignore[no-untyped-def]
-    """``out[j]`` becomes the sum of the ``w`` newest values at j, put together from the powers of two in ``w``."""
-    offset = 0
+def part(table, w, done, pad, n):  # type: ignore[no-untyped-def]
+    """The smallest power of two in ``w - done``, and the row of ``table`` that begins so many slots ``done`` ago."""
     level = 0
-    first = True
-    while (1 << level) <= w:
-        h = 1 << level
-        if w & h:
-            source = table[level, pad - offset : pad - offset + n]
-            if first:
-                for j in range(n):  # an assignment of slices takes numba two seconds to compile
-                    out[j] = source[j]
-                first = False
-            else:
-                add(out[:n], out[:n], source)
-            offset += h
+    while not ((w - done) >> level) & 1:
         level += 1
+    return 1 << level, table[level, pad - done : pad - done + n]
+
+
+@inner
+def window_sum(table, w, pad, n, out):  # type: ignore[no-untyped-def]
+    """``out[j]`` becomes the sum of the ``w`` newest values at j, put together from the powers of two in ``w``.
+
+    The smallest power is the newest part; up to four are added in one pass, one after the other.
+    """
+    done, a = part(table, w, 0, pad, n)
+    if done == w:
+        for j in range(n):  # an assignment of slices takes numba two seconds to compile
+            out[j] = a[j]
+        return
+    more, b = part(table, w, done, pad, n)
+    done += more
+    if done == w:
+        add(out[:n], a, b)
+        return
+    more, c = part(table, w, done, pad, n)
+    done += more
+    if done == w:
+        for j in range(n):
+            out[j] = (a[j] + b[j]) + c[j]
+        return
+    more, d = part(table, w, done, pad, n)
+    done += more
+    for j in range(n):
+        out[j] = ((a[j] + b[j]) + c[j]) + d[j]
+    while done < w:
+        more, a = part(table, w, done, pad, n)
+        add(out[:n], out[:n], a)
+        done += more
 
 
 @inner
