@@ -24,9 +24,6 @@ KINDS = {"Corr": 0, "Cov": 1}
 
 CORR, COV = range(2)
 
-SMALLEST, LARGEST = 1e-280, 1e280
-"""Between them a product of two moments has all its digits; beyond, the window is computed again."""
-
 
 @inner
 def _again(x, y, last, w):  # type: ignore[no-untyped-def]
@@ -91,17 +88,14 @@ def _emit(kind, x, y, w, least, compat, c, sums, out, skip):  # type: ignore[no-
     unsure = 0
     for j in range(skip, out.size):
         n = c[j + w] - c[j]
-        share = 1.0 / n
-        my = s_y[j] * share
-        sxx = s_xx[j] - s_x[j] * (s_x[j] * share)
+        mx, my = s_x[j] / n, s_y[j] / n
+        sxx = s_xx[j] - s_x[j] * mx
         syy = s_yy[j] - s_y[j] * my
         sxy = s_xy[j] - s_x[j] * my
         sure = (n >= fewest) & (sxx > CANCELLED * s_xx[j]) & (syy > CANCELLED * s_yy[j])
-        product = sxx * syy
-        value = sxy / (n - 1.0 if kind == COV else math.sqrt(product))
+        value = sxy / (n - 1.0 if kind == COV else math.sqrt(sxx) * math.sqrt(syy))
         if kind == CORR:
             value = max(-1.0, min(1.0, value))
-            sure &= (product > SMALLEST) & (product < LARGEST)
         out[j] = value if sure else np.nan
         unsure += (n >= fewest) & (not sure)
     if not unsure and not (compat and kind == CORR):
