@@ -162,10 +162,11 @@ def _record_trial(workspace: Workspace, settings: Settings, told: dict[str, Any]
     trials.record(workspace.lake, trial, equity)
 
 
-def keep(workspace: Workspace, run_id: str, weights: pa.Table, results: dict[str, Result]) -> None:
+def keep(workspace: Workspace, run_id: str, weights: pa.Table | None, results: dict[str, Result]) -> None:
     """Put the accounts of a backtest into the lake; those of the baselines under ``run_id:name``."""
     lake = workspace.lake
-    lake.replace(schemas.TARGET_WEIGHTS, weights, {"run_id": run_id})
+    if weights is not None:
+        lake.replace(schemas.TARGET_WEIGHTS, weights, {"run_id": run_id})
     lake.replace(schemas.FILLS, _named(results[STRATEGY].fills, run_id), {"run_id": run_id})
     lake.replace(schemas.CASH_FLOWS, _named(results[STRATEGY].flows, run_id), {"run_id": run_id})
     for name, result in results.items():

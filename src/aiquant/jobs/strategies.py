@@ -113,8 +113,8 @@ def run(
     first: date | None = None,
     out: Path | None = None,
 ) -> backtest.Backtested:
-    """Backtest a strategy: its weights, fills and equity go to the lake, its report to ``backtests``, and it counts as
-    a trial.
+    """Backtest a strategy: its weights (of orders there are none), fills and equity go to the lake, its report to
+    ``backtests``, and it counts as a trial.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def run(
     Raises
     ------
     UsageError
-        When the strategy raises or gives what is no book: see :mod:`aiquant.portfolio.strategies.runner`.
+        When the strategy raises or gives neither a book nor orders: see :mod:`aiquant.portfolio.strategies.runner`.
     DataError
         When it decides nothing, or the account refuses what it decided.
     """
@@ -144,23 +144,23 @@ def run(
         made = runner.decisions(chosen.make(), feed, name, first=begin, progress=journal.progress("strategy"))
         seen = told.forecasts_of if feed.forecasts_read else None
         key = identity(chosen, told.inputs.versions, seen, first)
-        decided = runner.weights_of(made, feed, key)
-        station.rows = decided.weights.num_rows
-        station.note = f"{decided.decided} books at {decided.asked:,} decision times"
+        decided = runner.tables_of(made, feed, key)
+        station.rows = decided.rows.num_rows
+        what = "books" if decided.unit == "weight" else "times with orders"
+        station.note = f"{decided.decided} {what} at {decided.asked:,} decision times"
     if not decided.decided:
         raise DataError(
             f"strategy {name} decided nothing at {decided.asked:,} decision times, the first on {feed.dates[begin]}",
             "see how much history it needs: aiquant check recursive --strategy " + name,
         )
     with journal.station("backtest") as station:
-        inputs = told.inputs
-        results = backtest.simulate(chosen.settings, decided.weights, inputs.newest, inputs.sessions, inputs.actions)
+        inputs, orders = told.inputs, decided.orders
+        account = (chosen.settings, decided.weights, inputs.newest, inputs.sessions, inputs.actions)
+        results = backtest.simulate(*account, orders=orders)
         done = backtest.summed_up(results, inputs.sessions, chosen.settings)
         done.run_id, done.kept = key, True
         fills = results[backtest.STRATEGY].fills
-        done.traded = backtest.Traded(
-            chosen.settings, decided.weights, inputs.newest, inputs.sessions, inputs.actions, fills
-        )
+        done.traded = backtest.Traded(*account, fills, {"orders": orders})
         station.rows = fills.num_rows
         station.note = "fills of the strategy"
         backtest.keep(workspace, key, decided.weights, results)

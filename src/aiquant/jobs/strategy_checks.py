@@ -23,13 +23,13 @@ class StrategyVerdict(Verdict):
         values = sum(c.compared for c in self.comparisons)
         if self.passed:
             return (
-                f"No leak found: {values:,} weights around {moments} moments do not depend on the future, on earlier "
-                "calls, on a clock or on chance."
+                f"No leak found: {values:,} decided values around {moments} moments do not depend on the future, on "
+                "earlier calls, on a clock or on chance."
             )
         return f"Not a function of its history ({', '.join(self.leaking)}): {self._first()}."
 
     def _first(self) -> str:
-        return next((c.example for c in self.comparisons if c.differing and c.example), "weights differ")
+        return next((c.example for c in self.comparisons if c.differing and c.example), "decisions differ")
 
 
 def leakage(workspace: Workspace, journal: Journal, chosen: Chosen, run_id: str | None = None) -> StrategyVerdict:

@@ -173,17 +173,16 @@ def _played(params: dict[str, Any]) -> Curve:
 
 
 def account_of(chosen: Chosen, seen: Material, params: dict[str, Any]) -> Curve:
-    """The account of one set: the strategy asked day by day, its book traded by the engine."""
+    """The account of one set: the strategy asked day by day, its books or orders traded by the engine."""
     from aiquant.backtest import engine
     from aiquant.portfolio.strategies import runner
 
     inputs, feed = seen.inputs, seen.tables().feed()
     made = runner.decisions(chosen.make(params), feed, chosen.definition.name)
-    decided = runner.weights_of(made, feed, "sweep")
+    decided = runner.tables_of(made, feed, "sweep")
     if not decided.decided:
         return Curve(np.zeros(0, dtype="datetime64[D]"), np.zeros(0), 0)
-    result = engine.run(
-        decided.weights, inputs.newest, inputs.sessions, chosen.settings.backtest, "sweep", inputs.actions
-    )
+    rules, orders = chosen.settings.backtest, decided.orders
+    result = engine.run(decided.weights, inputs.newest, inputs.sessions, rules, "sweep", inputs.actions, orders=orders)
     dates = result.equity["date"].to_numpy().astype("datetime64[D]")
     return Curve(dates, result.equity["equity"].to_numpy(), result.fills.num_rows)

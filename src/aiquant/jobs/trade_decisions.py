@@ -142,7 +142,12 @@ class OfStrategy:
         feed = strategies.material(self._workspace).tables().feed()
         begin, name = strategies.begin_at(feed, first), self._chosen.definition.name
         asked = runner.decisions(self._chosen.make(), feed, name, first=begin)
-        made = runner.weights_of(asked, feed, name).weights
+        made = runner.tables_of(asked, feed, name).weights
+        if made is None:
+            raise UsageError(
+                f"strategy {name} orders shares, and an account that trades decides on weights",
+                f"give weights from its decide, or backtest its orders: aiquant backtest --strategy {name}",
+            )
         days: list[date] = feed.dates[begin:].tolist()
         before = self._rows.filter(pc.less(self._rows["date"], pa.scalar(days[0], pa.date32())))
         self._asked |= set(days)

@@ -65,7 +65,7 @@ def closes_of(tables: Tables) -> tuple[list[date], dict[str, dict[date, float]]]
 def books(strategy: object, tables: Tables) -> dict[date, dict[str, float]]:
     feed = tables.feed()
     made = runner.decisions(strategy, feed, "x")  # type: ignore[arg-type]
-    return {feed.dates[d.at].item(): book for d in made if (book := d.book(feed)) is not None}
+    return {feed.dates[d.at].item(): book.amounts for d in made if (book := d.wanted(feed)) is not None}
 
 
 def without_corrections_and_splits(tables: Tables) -> Tables:
@@ -159,7 +159,7 @@ def test_forecasts_decide_what_the_rule_of_the_settings_says_of_all_of_them(
     portfolio = PortfolioSettings(rebalance=rebalance)
     feed = told.feed()
     made = runner.decisions(builtin.Forecasts(portfolio, horizon=5), feed, "forecasts")
-    rows = runner.weights_of(made, feed, "run").weights.sort_by([("date", "ascending"), ("symbol", "ascending")])
+    rows = runner.tables_of(made, feed, "run").rows.sort_by([("date", "ascending"), ("symbol", "ascending")])
     assert rows.equals(weights.from_forecasts(told.forecasts, portfolio, 5, "run"))
 
 

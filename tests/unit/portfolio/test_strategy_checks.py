@@ -191,15 +191,15 @@ def test_books_may_be_arrays_tables_and_mappings(mine: Any, told: Tables) -> Non
         "return pl.DataFrame({'symbol': ['S00'], 'weight': [0.25]}).to_arrow()",
     ):
         made = runner.decisions(mine(body).make({}, Settings()), feed, "mine", until=9)
-        rows.append(runner.weights_of(made, feed, "x").weights)
+        rows.append(runner.tables_of(made, feed, "x").rows)
     assert rows[0].num_rows == 10 and all(other.equals(rows[0]) for other in rows)
 
 
 def test_an_empty_book_sells_everything_and_none_decides_nothing(mine: Any, told: Tables) -> None:
     feed = told.feed()
     body = "return [{'S00': 1.0}, {}, None][len(history) - 1]"
-    made = runner.weights_of(runner.decisions(mine(body).make({}, Settings()), feed, "mine", until=2), feed, "x")
-    assert [(r["date"].day, r["symbol"], r["weight"]) for r in made.weights.to_pylist()] == [
+    made = runner.tables_of(runner.decisions(mine(body).make({}, Settings()), feed, "mine", until=2), feed, "x")
+    assert [(r["date"].day, r["symbol"], r["weight"]) for r in made.rows.to_pylist()] == [
         (1, "S00", 1),
         (2, "S00", 0),
     ]

@@ -1,4 +1,4 @@
-"""What a strategy is: a function from what is known at a close to the book that is wanted from then on."""
+"""What a strategy is: a function from what is known at a close to the book, or the orders, wanted from then on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from aiquant.portfolio.strategies.history import History
 
 Book: TypeAlias = pl.DataFrame | pa.Table | Mapping[str, float] | NDArray[np.float64] | None
-"""The whole book that a strategy wants: weights (fractions of equity) by symbol.
+"""What a strategy wants: the whole book as weights (fractions of equity) by symbol, or orders in shares.
 
-A table with the columns ``symbol`` and ``weight``, a mapping from symbols to weights, or an array with a weight for
-each of ``history.symbols``, in their order. Symbols that are absent are sold; an empty book sells everything. None
-decides nothing: what is held stays as it is, and no order is sent.
+Weights are a table with the columns ``symbol`` and ``weight``, a mapping from symbols to weights, or an array with a
+weight for each of ``history.symbols``, in their order. Symbols that are absent are sold; an empty book sells
+everything.
+
+Orders are a table with the columns ``symbol`` and ``shares`` (to buy > 0, to sell < 0, in shares of the decision's
+day). They add to what waits for their symbol; what is not named stays as it is, and a table without an order decides
+nothing.
+
+None decides nothing: what is held stays as it is, and no order is sent. A strategy keeps to weights or to orders.
 """
 
 
@@ -37,5 +43,5 @@ class Strategy(Protocol):
     """
 
     def decide(self, history: History) -> Book:
-        """The book that is wanted from the close ``history.now`` on; orders fill at the next bar."""
+        """The book, or the orders, wanted from the close ``history.now`` on; orders fill at the next bar."""
         ...

@@ -22,14 +22,13 @@ from aiquant.portfolio.strategies import runner, watching
 from aiquant.portfolio.strategies.base import Strategy
 from aiquant.portfolio.strategies.feed import Feed, Tables
 from aiquant.portfolio.strategies.history import FIELDS, moment, walk
+from aiquant.portfolio.strategies.runner import Wanted
 
 SPAN = 63
 """Decision times up to each moment that are compared: about a quarter, so that a monthly book is decided in it."""
 
 WATCHED = 4
 """Decisions around each moment that are watched, and asked for alone."""
-
-Book = dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Finding:
     what
         ``future cut``, ``other future``, ``same history``, ``asked alone`` or ``looks elsewhere``.
     compared, differing
-        Weights (a decision without a book is one).
+        Weights, or shares (a decision of nothing is one).
     example
         One difference, for a person.
     """
@@ -76,7 +75,7 @@ def examine(
     DataError
         When there are fewer than two decision times.
     UsageError
-        When the strategy raises or gives what is no book.
+        When the strategy raises or gives what is neither a book nor orders.
     """
     feed = tables.feed()
     if len(feed) < 2:
@@ -98,13 +97,13 @@ def _around(
         yield _compared(now, what, feed, whole, _books(fresh(), other.feed(), name, first, at))
     yield _compared(now, "same history", feed, whole, _books(fresh(), feed, name, first, at))
     chosen = _chosen(whole, first)
-    alone: dict[int, Book] = {}
+    alone: dict[int, Wanted | None] = {}
     looked: dict[str, None] = {}
     for history in walk(feed, chosen[0], at):
         if (place := len(history) - 1) in chosen:
             strategy = fresh()
             told, seen = watching.watched(partial(runner.ask, strategy, history, feed, name), strategy)
-            alone[place] = told.book(feed)
+            alone[place] = told.wanted(feed)
             looked.update(dict.fromkeys(seen))
     yield _compared(now, "asked alone", feed, {place: whole[place] for place in alone}, alone)
     yield Finding(
@@ -112,11 +111,11 @@ def _around(
     )
 
 
-def _books(strategy: Strategy, feed: Feed, name: str, first: int, until: int) -> dict[int, Book]:
-    return {d.at: d.book(feed) for d in runner.decisions(strategy, feed, name, first=first, until=until)}
+def _books(strategy: Strategy, feed: Feed, name: str, first: int, until: int) -> dict[int, Wanted | None]:
+    return {d.at: d.wanted(feed) for d in runner.decisions(strategy, feed, name, first=first, until=until)}
 
 
-def _chosen(whole: dict[int, Book], first: int) -> list[int]:
+def _chosen(whole: dict[int, Wanted | None], first: int) -> list[int]:
     """Decision times to look at alone: the newest books, and the newest times without one; not the first."""
     later = [at for at in whole if at > first] or list(whole)
     books = [at for at in later if whole[at] is not None]
@@ -124,16 +123,18 @@ def _chosen(whole: dict[int, Book], first: int) -> list[int]:
     return sorted([*books[-WATCHED:], *none[-WATCHED:]])
 
 
-def _compared(now: datetime, what: str, feed: Feed, one: dict[int, Book], other: dict[int, Book]) -> Finding:
+def _compared(
+    now: datetime, what: str, feed: Feed, one: dict[int, Wanted | None], other: dict[int, Wanted | None]
+) -> Finding:
     compared, differing, example = 0, 0, None
     for at, book in one.items():
         again = other[at]
-        names = [""] if book is None or again is None else sorted({*book, *again}) or [""]
-        compared += len(names)
-        if book is None or again is None:
-            unequal = [""] if book is not again else []
+        if book is None or again is None or book.unit != again.unit:
+            names, unequal = [""], [""] if book is not again else []
         else:
-            unequal = [n for n in names if book.get(n, 0.0) != again.get(n, 0.0)]
+            names = sorted({*book.amounts, *again.amounts}) or [""]
+            unequal = [n for n in names if book.amounts.get(n, 0.0) != again.amounts.get(n, 0.0)]
+        compared += len(names)
         differing += len(unequal)
         if unequal and example is None:
             n = unequal[0]
@@ -142,10 +143,12 @@ def _compared(now: datetime, what: str, feed: Feed, one: dict[int, Book], other:
     return Finding(now, what, compared, differing, example)
 
 
-def _told(book: Book, name: str) -> str:
+def _told(book: Wanted | None, name: str) -> str:
     if book is None:
         return "no decision"
-    return f"weight {book.get(name, 0.0):g}" if name else f"a book of {len(book)}"
+    if name:
+        return f"{book.unit} {book.amounts.get(name, 0.0):g}"
+    return f"{'a book' if book.unit == 'weight' else 'orders'} of {len(book.amounts)}"
 
 
 def known_at(tables: Tables, now: datetime) -> Tables:

@@ -1,7 +1,7 @@
 """How much history does a strategy need? Ask it with shorter and longer pasts until its decisions no longer move.
 
 The decisions at some dates are compared with what the strategy says when it is given no more than the last *n* decision
-times. The warm-up is the first *n* from which on the weights stay where the whole history puts them.
+times. The warm-up is the first *n* from which on the weights, or orders, stay where the whole history puts them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from aiquant.errors import DataError
 from aiquant.portfolio.strategies import runner
 from aiquant.portfolio.strategies.base import Strategy
 from aiquant.portfolio.strategies.feed import Feed, Tables
+from aiquant.portfolio.strategies.runner import Wanted
 
 SAMPLED = 8
 """Decision times that are looked at with a book, and half as many without one."""
-
-Book = dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,10 @@ class Warmth:
     length
         Decision times that were given, the decision's own included.
     moved
-        Decisions, of those that were compared, in which a weight moved by more than the tolerance.
+        Decisions, of those that were compared, in which a weight (or an order, in shares) moved by more than the
+        tolerance.
     largest
-        Largest change of a weight; infinite where a book was decided in one case only.
+        Largest change of a weight, or of an order; infinite where something was decided in one case only.
     """
 
     length: int
@@ -52,7 +52,8 @@ class Recursion:
     lengths
         In ascending order of length.
     symbols
-        For each symbol the shortest length tried from which on its weight no longer moves; None where it always does.
+        For each symbol the shortest length tried from which on its weight, or order, no longer moves; None where it
+        always does.
     warm_up
         The shortest length from which on nothing moves; None where something moves at every length that was tried.
     lookback
@@ -60,7 +61,7 @@ class Recursion:
     longest
         The longest past that was tried.
     tolerance
-        Changes of a weight up to this are none.
+        Changes of a weight, or of an order in shares, up to this are none.
     """
 
     lengths: tuple[Warmth, ...]
@@ -104,7 +105,7 @@ def examine(
     DataError
         When there are too few decision times.
     UsageError
-        When the strategy raises or gives what is no book.
+        When the strategy raises or gives what is neither a book nor orders.
     """
     feed = tables.feed()
     times = _sampled(fresh, feed, name)
@@ -142,7 +143,7 @@ class _Trial:
         self.done: dict[int, Warmth] = {}
         self._moving: dict[str, set[int]] = {}
 
-    def book(self, at: int, length: int) -> Book:
+    def book(self, at: int, length: int) -> Wanted | None:
         """The decision at ``at`` when only the last ``length`` decision times are given."""
         feed, begin = self._feed, at + 1 - length
         until = pl.lit(feed.nows[at]).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
@@ -152,9 +153,9 @@ class _Trial:
             after = pl.col("event_time") <= before
         rows = self._bars.filter((pl.col("event_time") <= until) & ~after)
         part = replace(self._tables, bars=rows.to_arrow().cast(self._tables.bars.schema)).feed()
-        return runner.decisions(self._fresh(), part, self._name, first=len(part) - 1)[-1].book(part)
+        return runner.decisions(self._fresh(), part, self._name, first=len(part) - 1)[-1].wanted(part)
 
-    def compare(self, whole: dict[int, Book], length: int) -> None:
+    def compare(self, whole: dict[int, Wanted | None], length: int) -> None:
         moved, largest = 0, 0.0
         for at, book in whole.items():
             changes = dict(_changes(book, self.book(at, length)))
@@ -177,11 +178,12 @@ class _Trial:
         return min((n for n in self.done if n > max(moving, default=0)), default=None)
 
 
-def _changes(one: Book, other: Book) -> Iterable[tuple[str, float]]:
-    if one is None or other is None:
+def _changes(one: Wanted | None, other: Wanted | None) -> Iterable[tuple[str, float]]:
+    before, after = ({} if wanted is None else wanted.amounts for wanted in (one, other))
+    if one is None or other is None or one.unit != other.unit:
         change = 0.0 if one is other else float("inf")
-        return [(symbol, change) for symbol in one or other or {}] or ([("", change)] if change else [])
-    return [(symbol, abs(one.get(symbol, 0.0) - other.get(symbol, 0.0))) for symbol in {*one, *other}]
+        return [(symbol, change) for symbol in {*before, *after}] or ([("", change)] if change else [])
+    return [(symbol, abs(before.get(symbol, 0.0) - after.get(symbol, 0.0))) for symbol in {*before, *after}]
 
 
 def _sampled(fresh: Callable[[], Strategy], feed: Feed, name: str) -> list[int]:
