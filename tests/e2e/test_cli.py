@@ -174,7 +174,13 @@ def test_version_and_completion(aiquant: Aiquant) -> None:
         (["backtest", "--weights", "missing.csv", "--bars", "missing.csv"], 3, "missing.csv"),
         (["backtest", "--orders", "missing.csv", "--bars", "missing.csv"], 3, "missing.csv"),
         (["backtest", "--orders", "a.csv", "--weights", "b.csv"], 2, "--weights and --orders were given"),
-        (["backtest", "--fx", "a.csv", "-w", "."], 2, "--instruments and --fx belong to a file"),
+        (["backtest", "--bars", "a.csv", "-w", "."], 2, "leave --bars away"),
+        (["backtest", "--strategy", "momentum", "--fx", "missing.csv", "-w", "."], 3, "missing.csv"),
+        (
+            ["backtest", "--strategy", "momentum", "--bars", "a.csv", "-w", "."],
+            2,
+            "leave --weights, --orders and --bars away",
+        ),
     ],
 )
 def test_a_mistake_gets_one_line_and_its_exit_code(

@@ -178,6 +178,11 @@ def test_a_backtest_by_other_costs_is_answered_and_not_kept(done_run: Done, aiqu
     free = aiquant("backtest", "--commission-bps", "0", "--slippage-bps", "0", "-w", folder, "--json")
     assert free.code == 0 and free.json["kept"] is False
     assert free.json["figures"]["strategy"]["sharpe"] > answer.json["sharpe_net"]
+    terms = folder.parent / "instruments.csv"
+    terms.write_text("symbol,spread_bps\nS000,100\n")
+    dear = aiquant("backtest", "--instruments", terms, "-w", folder, "--json")
+    assert dear.code == 0 and dear.json["kept"] is False
+    assert dear.json["figures"]["strategy"]["sharpe"] < answer.json["sharpe_net"]
     assert kept.read_text() == before
     again, first = aiquant("evaluate", "-w", folder, "--json").json, answer.json["gate"]
     same = ("leakage", "costs", "rank_ic_t", "sharpe_net", "beats_zero", "beats_momentum", "breadth")

@@ -71,7 +71,7 @@ def backtest(
 ) -> None:
     """Trade the forecasts of a run, a strategy, or a file of weights or orders, net of costs."""
     from aiquant.jobs import backtest as job
-    from aiquant.jobs import strategies, strategy_evaluation
+    from aiquant.jobs import strategies, strategy_evaluation, terms
     from aiquant.settings import load
 
     console = Console(as_json)
@@ -88,19 +88,23 @@ def backtest(
         raise UsageError("--weights and --orders were given", "give one of them")
     around: Workspace | None
     if strategy is not None:
-        if given != job.Files():
-            raise UsageError("--strategy trades the bars of the workspace", "leave all files away")
+        if (weights, orders, bars) != (None, None, None):
+            raise UsageError(
+                "--strategy decides by itself, on the bars of the workspace",
+                "leave --weights, --orders and --bars away",
+            )
         around = opened = options.workspace(workspace, told, **flags)
-        chosen = strategies.choose(opened, strategy, options.params(param))
+        chosen = strategies.choose(opened, strategy, options.params(param), terms.read(instruments, fx))
         day = None if first is None else first.date()
         done = strategies.run(opened, console.journal, chosen, run_id=run_id, first=day, out=out)
     elif param or first is not None:
         raise UsageError("--param and --from belong to a strategy", "name it with --strategy")
     elif weights is None and orders is None:
-        if instruments is not None or fx is not None:
-            raise UsageError("--instruments and --fx belong to a file", "name it with --weights or --orders")
+        if bars is not None:
+            raise UsageError("a run is traded on the bars of the workspace", "leave --bars away, or name --weights")
         around = opened = options.workspace(workspace, told, **flags)
-        done = job.of_run(opened, console.journal, run_id or opened.latest_run(), out)
+        named_run = run_id or opened.latest_run()
+        done = job.of_run(opened, console.journal, named_run, out, terms=terms.read(instruments, fx))
     else:
         around = options.workspace_if_any(workspace, told, needed=bars is None, **flags)
         settings = around.settings if around is not None else load(None, options.merged(told, **flags))

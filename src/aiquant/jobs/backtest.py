@@ -13,9 +13,11 @@ import pyarrow as pa
 from aiquant import schemas
 from aiquant.calendars import Sessions
 from aiquant.errors import DataError, MissingError
-from aiquant.jobs import books, manifest, tables
+from aiquant.jobs import books, digests, manifest, tables
+from aiquant.jobs import terms as symbol_terms
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, read, sessions_of
+from aiquant.jobs.terms import Terms
 from aiquant.jobs.workspace import Workspace, read_json, write_json
 from aiquant.settings import Settings
 
@@ -93,12 +95,18 @@ class Backtested:
 
 
 def of_run(
-    workspace: Workspace, journal: Journal, run_id: str, out: Path | None = None, inputs: Inputs | None = None
+    workspace: Workspace,
+    journal: Journal,
+    run_id: str,
+    out: Path | None = None,
+    inputs: Inputs | None = None,
+    terms: Terms | None = None,
 ) -> Backtested:
     """Trade the out-of-sample forecasts of a run on the data version of its manifest.
 
     By the rules and costs of the manifest it is the run's own: weights, fills and equity go to the lake, and the gate
-    judges it. By others it is a question of what would have been, which is answered and not kept.
+    judges it. By others it is a question of what would have been, which is answered and not kept; so it is with
+    ``terms`` of single symbols, which no manifest has.
 
     Raises
     ------
@@ -111,7 +119,7 @@ def of_run(
     told = read_json(folder / "manifest.json")
     own = manifest.settings_of(told)
     asked = {"portfolio": workspace.settings.portfolio, "backtest": workspace.settings.backtest}
-    settings = own.model_copy(update=asked)
+    settings, terms = own.model_copy(update=asked), terms or {}
     with journal.station("signals and weights") as station:
         books.check(settings)
         if inputs is None or settings != own:
@@ -121,14 +129,13 @@ def of_run(
         station.rows = weights.num_rows
         station.note = f"{made.decisions['fallbacks']:,} fallback(s)" * (made.decisions["fallbacks"] > 0)
     with journal.station("backtest") as station:
-        results = simulate(settings, weights, inputs.newest, inputs.sessions, inputs.actions)
+        results = simulate(settings, weights, inputs.newest, inputs.sessions, inputs.actions, **terms)
         done = summed_up(results, inputs.sessions, settings)
-        done.run_id, done.kept, done.decisions = run_id, settings == own, made.decisions
+        done.run_id, done.kept, done.decisions = run_id, settings == own and not terms, made.decisions
         done.notes += made.notes
         fills = results[STRATEGY].fills
-        done.traded = Traded(
-            _evaluated(settings, workspace), weights, inputs.newest, inputs.sessions, inputs.actions, fills
-        )
+        asked_now = _evaluated(settings, workspace)
+        done.traded = Traded(asked_now, weights, inputs.newest, inputs.sessions, inputs.actions, fills, {**terms})
         station.rows = results[STRATEGY].fills.num_rows
         station.note = "fills of the strategy"
         if done.kept:
@@ -136,7 +143,7 @@ def of_run(
     if done.kept:
         write_json(folder / "backtest.json", {**plain(done), "origin": manifest.origin(settings)})
     else:
-        _record_trial(workspace, settings, told, results[STRATEGY].equity)
+        _record_trial(workspace, settings, terms, told, results[STRATEGY].equity)
         done.notes.append("by other rules or costs than the run's own: not kept, and not what the gate judges")
     write_out(done, out)
     return done
@@ -147,7 +154,9 @@ def _evaluated(settings: Settings, workspace: Workspace) -> Settings:
     return settings.model_copy(update={"evaluation": workspace.settings.evaluation})
 
 
-def _record_trial(workspace: Workspace, settings: Settings, told: dict[str, Any], equity: pa.Table) -> None:
+def _record_trial(
+    workspace: Workspace, settings: Settings, terms: Terms, told: dict[str, Any], equity: pa.Table
+) -> None:
     """Another book for the same forecasts is one more trial: whoever looks at ten and trains for the best has tried
     ten."""
     from aiquant.jobs import trials
@@ -155,6 +164,9 @@ def _record_trial(workspace: Workspace, settings: Settings, told: dict[str, Any]
 
     tried = trials.configuration(settings)
     params = manifest.plain(settings)
+    if terms:
+        params["terms"] = symbol_terms.digests(terms)
+        tried = digests.of_json([tried, params["terms"]])
     rank_ic = told["results"]["rank_ic"]
     trial = Trial(
         BACKTESTS, f"{told['run_id']}:{tried}", settings.learning.model, tried, params, told["run_id"], rank_ic
@@ -213,8 +225,7 @@ def of_file(
         weights = None if given.weights is None else files.read_weights(given.weights)
         more = {
             "orders": None if given.orders is None else files.read_orders(given.orders),
-            "instruments": None if given.instruments is None else files.read_instruments(given.instruments),
-            "fx": None if given.fx is None else files.read_rates(given.fx),
+            **symbol_terms.read(given.instruments, given.fx),
         }
         rows, sessions, actions = bars_of(settings, journal, given.bars, workspace)
         station.rows = rows.num_rows

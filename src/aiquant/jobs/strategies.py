@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,10 @@ import polars as pl
 from aiquant import schemas
 from aiquant.errors import DataError, MissingError, UsageError
 from aiquant.jobs import backtest, digests, manifest, tables, trials
+from aiquant.jobs import terms as symbol_terms
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import Inputs, read
+from aiquant.jobs.terms import Terms
 from aiquant.jobs.workspace import Workspace, write_json, write_text
 from aiquant.settings import Settings
 
@@ -37,11 +39,14 @@ class Chosen:
     ----------
     params
         Those that were told, as the types that they have.
+    terms
+        On which single symbols are traded.
     """
 
     definition: Definition
     params: dict[str, Any]
     settings: Settings
+    terms: Terms = field(default_factory=dict)
 
     def make(self, params: Mapping[str, Any] | None = None) -> Strategy:
         """A new instance; ``params`` win over those that were told."""
@@ -73,7 +78,12 @@ class Material:
         return Tables(self.inputs.bars, self.inputs.actions, self.forecasts, self.inputs.universe)
 
 
-def choose(workspace: Workspace, name: str | None = None, params: Mapping[str, Any] | None = None) -> Chosen:
+def choose(
+    workspace: Workspace,
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    terms: Terms | None = None,
+) -> Chosen:
     """The strategy that is named, or that of the settings; ``params`` win over those of the settings.
 
     Raises
@@ -86,7 +96,7 @@ def choose(workspace: Workspace, name: str | None = None, params: Mapping[str, A
     own = workspace.settings.strategy
     definition = loading.find(name or own.name, workspace.root)
     told = {**(own.params if definition.name == own.name else {}), **(params or {})}
-    return Chosen(definition, definition.read(told), workspace.settings)
+    return Chosen(definition, definition.read(told), workspace.settings, terms or {})
 
 
 def material(workspace: Workspace, run_id: str | None = None) -> Material:
@@ -154,13 +164,14 @@ def run(
             "see how much history it needs: aiquant check recursive --strategy " + name,
         )
     with journal.station("backtest") as station:
-        inputs, orders = told.inputs, decided.orders
+        inputs = told.inputs
+        more: dict[str, Any] = {"orders": decided.orders, **chosen.terms}
         account = (chosen.settings, decided.weights, inputs.newest, inputs.sessions, inputs.actions)
-        results = backtest.simulate(*account, orders=orders)
+        results = backtest.simulate(*account, **more)
         done = backtest.summed_up(results, inputs.sessions, chosen.settings)
         done.run_id, done.kept = key, True
         fills = results[backtest.STRATEGY].fills
-        done.traded = backtest.Traded(*account, fills, {"orders": orders})
+        done.traded = backtest.Traded(*account, fills, more)
         station.rows = fills.num_rows
         station.note = "fills of the strategy"
         backtest.keep(workspace, key, decided.weights, results)
@@ -202,7 +213,13 @@ def _makes(chosen: Chosen, forecasts_of: str | None, params: Mapping[str, Any] |
         "params": {**defaults, **chosen.params, **(params or {})},
         "forecasts_of": forecasts_of,
         **{name: getattr(settings, name).model_dump(mode="json") for name in sections},
+        **_told_terms(chosen),
     }
+
+
+def _told_terms(chosen: Chosen) -> dict[str, Any]:
+    """Nothing where no terms were given, so that what was counted before they could be is counted as the same."""
+    return {"terms": symbol_terms.digests(chosen.terms)} if chosen.terms else {}
 
 
 def record(workspace: Workspace, chosen: Chosen, configured: str, key: str, result: Result) -> None:
@@ -235,6 +252,7 @@ def _leave(
         "forecasts_of": seen,
         "data": {name: {"version": version} for name, version in told.inputs.versions.items()},
         **manifest.origin(chosen.settings),
+        **_told_terms(chosen),
     }
     write_json(folder / "manifest.json", about)
     write_json(folder / "backtest.json", backtest.plain(done))
