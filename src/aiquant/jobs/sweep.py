@@ -156,9 +156,9 @@ def values(text: str) -> list[str]:
             numbers = [float(each) for each in part.split(":")]
             first, last, step = numbers if len(numbers) == 3 else (*numbers, 1.0)
         except ValueError as error:
-            raise UsageError(f"--param …={part}: no range of numbers", "write FROM:TO:STEP, as 5:50:5") from error
+            raise UsageError(f"--param: {part} is no range of numbers", "write FROM:TO:STEP, as 5:50:5") from error
         if not step > 0 or not last >= first or (last - first) / step >= MOST:
-            raise UsageError(f"--param …={part}: no range that ends", "write FROM:TO:STEP, as 5:50:5")
+            raise UsageError(f"--param: {part} is no range that ends", "write FROM:TO:STEP, as 5:50:5")
         count = int((last - first) / step + 1e-9) + 1
         found += [f"{first + i * step:.12g}" for i in range(count)]
     return list(dict.fromkeys(found))

@@ -101,7 +101,7 @@ class Book:
             weights, used, failure = limits.project(raw), portfolio.rule, ""
         except Unsolved as error:
             stood_in, used = self._fall_back(known)
-            failure = str(error)
+            failure = _too_tight(known) or str(error)
             if stood_in is None:
                 return None, HOLD, failure, []
             weights = stood_in
@@ -177,3 +177,13 @@ def _utility(known: Moment, weights: NDArray[np.float64], portfolio: PortfolioSe
     """Expected return of a bar less ``risk_aversion`` × variance."""
     risk = weights @ estimates.covariance(known.returns, portfolio.covariance) @ weights
     return float(known.alpha @ weights - portfolio.risk_aversion * risk)
+
+
+def _too_tight(known: Moment) -> str:
+    """Why no book can keep to the limits of single symbols; empty where they leave room for one."""
+    limits = known.limits
+    for name, low, row in zip(limits.names, limits.low, limits.rows, strict=True):
+        most = float(np.where(row > 0, row * limits.upper, row * limits.lower).sum())
+        if most < low - 1e-9:
+            return f"{len(limits.symbols)} symbols within their limits make a {name} of {most:g} at most, not {low:g}"
+    return ""

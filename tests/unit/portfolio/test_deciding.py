@@ -43,6 +43,7 @@ def test_limits_that_no_book_obeys_fall_back_first_to_inverse_volatility_then_to
     assert made.notes[0].startswith(
         "the rule min-variance found no book on 3 of 3 decision(s), the first on 2020-04-10:"
     )
+    assert "3 symbols within their limits make a net of 0.6 at most, not 1" in made.notes[0]
     assert made.notes[0].endswith("instead: inverse-volatility 1×, the previous book 2×")
 
 

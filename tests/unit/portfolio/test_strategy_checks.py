@@ -260,3 +260,15 @@ def test_the_template_is_a_whole_strategy(name: str, tmp_path: Path, told: Table
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="no name for a strategy"):
         template.render(name)
+
+
+def test_a_strategy_that_ends_the_program_is_refused(mine: Any, told: Tables) -> None:
+    definition = mine("raise SystemExit(0)")
+    with pytest.raises(UsageError, match="SystemExit: 0"):
+        runner.decisions(definition.make({}, Settings()), told.feed(), "mine")
+
+
+def test_what_a_strategy_prints_is_no_answer(mine: Any, told: Tables, capsys: pytest.CaptureFixture[str]) -> None:
+    runner.decisions(mine("print('looked')\nreturn None").make({}, Settings()), told.feed(), "mine")
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("looked\n")

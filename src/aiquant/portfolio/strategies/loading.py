@@ -141,7 +141,7 @@ def find(name: str, workspace: Path | None = None) -> Definition:
     for point in entry_points(group=ENTRY_POINTS, name=name):
         try:
             return _definition(name, "package", point.value, point.load())
-        except Exception as error:  # whatever a third party's module raises while it is imported
+        except (Exception, SystemExit) as error:  # whatever a third party's module raises while it is imported
             raise MissingError(
                 f"strategy {name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}",
                 "repair or remove the package that offers it",
@@ -185,7 +185,7 @@ def _execute(name: str, file: Path) -> ModuleType:
         exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)  # no byte code is left beside the file
     except SyntaxError as error:
         raise UsageError(f"{file}:{error.lineno}: {error.msg}", "correct it there") from error
-    except Exception as error:  # whatever it raises
+    except (Exception, SystemExit) as error:  # whatever it raises
         lines, trace = [], error.__traceback__
         while trace is not None:
             lines += [trace.tb_lineno] if trace.tb_frame.f_code.co_filename == str(file) else []

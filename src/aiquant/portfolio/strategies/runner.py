@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -106,8 +108,9 @@ def decisions(
 def ask(strategy: Strategy, history: History, feed: Feed, name: str) -> Decision:
     """What a strategy decides at one time; see :func:`decisions`."""
     try:
-        told: object = strategy.decide(history)
-    except Exception as error:  # whatever a strategy may raise
+        with redirect_stdout(sys.stderr):  # what a strategy prints must not stand in the answer of a verb
+            told: object = strategy.decide(history)
+    except (Exception, SystemExit) as error:  # whatever a strategy may raise
         where = _raised_at(strategy, error)
         told_so = str(error) or "without a word"
         raise UsageError(
@@ -258,7 +261,7 @@ def place_of(strategy: object) -> str:
         return f"{type(strategy).__module__}.{type(strategy).__qualname__}"
 
 
-def _raised_at(strategy: object, error: Exception) -> str:
+def _raised_at(strategy: object, error: BaseException) -> str:
     """The innermost line of the strategy's own file at which it raised."""
     own = inspect.getsourcefile(type(strategy)) if inspect.getmodule(type(strategy)) else None
     lines = [f for f in traceback.extract_tb(error.__traceback__) if own is not None and f.filename == own]
