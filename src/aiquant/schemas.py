@@ -518,13 +518,13 @@ TRADE_LEDGER = Table(
         [
             _field("account", pa.string()),
             _field("number", pa.int64()),  # 0, 1, 2 … without a gap: the order in which things happened
-            _field("kind", pa.string()),  # opened | session | target | order | fill | flow
+            _field("kind", pa.string()),  # opened | session | target | order | fill | flow | stopped
             _field("date", pa.date32()),
             _field("event_time", TIME),  # of the fill, else the close of the session
             _field("symbol", pa.string(), required=False),
             _field("order_id", pa.string(), required=False),
             _field("status", pa.string(), required=False),  # of an order: see aiquant.brokers.base.STATUSES
-            _field("reason", pa.string(), required=False),  # why it was refused or executed; the kind of a flow
+            _field("reason", pa.string(), required=False),  # why refused, executed or stopped; the kind of a flow
             *_optional("weight"),  # of a target
             *_optional("shares"),  # of an order what was asked for, of a fill what was executed; signed
             *_optional("price"),  # of a fill what was paid, of an order the close that it was sized on

@@ -322,6 +322,26 @@ def test_the_switch_takes_back_what_waits_at_the_broker(
     assert trade_status.status(market, "paper")[0].orders == {"cancelled": 2, "refused": 1}
 
 
+def test_the_switch_takes_them_back_before_the_next_session(
+    server: AlpacaServer, market: Workspace, book: Path
+) -> None:
+    """Run in the same evening, with no session due; what the broker says of it comes with the next one."""
+    traded(market, book, replay=False)
+    assert {o["status"] for o in server.orders.values()} == {"accepted"}
+    Switch(market, None).stop("stopped: by hand")
+    assert traded(Workspace(market.root)).sessions == 0
+    assert {o["status"] for o in server.orders.values()} == {"canceled"}
+
+
+def test_whole_shares_are_those_of_the_backtest(server: AlpacaServer, market: Workspace, tmp_path: Path) -> None:
+    """0.57 × 100,000 ÷ 100 is 570 shares, though as floats it is a little less."""
+    day = date(2024, 3, 13)
+    file = written(pl.DataFrame({"date": [day], "symbol": ["MSFT"], "weight": [0.57]}), tmp_path / "w.csv")
+    assert 0.57 * 100_000 / 100 < 570
+    traded(Workspace(market.root, {"backtest.shares": "whole"}), file, replay=False)
+    assert [float(o["qty"]) for o in server.orders.values()] == [570.0]
+
+
 def test_the_switch_is_looked_at_between_two_orders(
     server: AlpacaServer, market: Workspace, book: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

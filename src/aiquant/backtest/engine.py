@@ -69,6 +69,7 @@ def run(
     orders: pa.Table | None = None,
     instruments: pa.Table | None = None,
     fx: pa.Table | None = None,
+    fill: house.Fill | None = None,
 ) -> Result:
     """Trade ``weights``, or ``orders`` in shares, on ``bars`` by the rules of :mod:`aiquant.backtest.kernel`.
 
@@ -93,6 +94,8 @@ def run(
         Table ``instruments``: terms of single symbols.
     fx
         Table ``fx_rates``, needed for instruments whose currency is not that of the account.
+    fill
+        When orders fill, where an account has settled that already; default: as the settings ask and the bars allow.
 
     Raises
     ------
@@ -113,7 +116,8 @@ def run(
     else:
         raise DataError("there is nothing to trade", "give weights or orders")
     market = markets.lay_out(checked, targets, sessions, settings, last, actions, instruments=instruments, fx=fx)
-    fill, why = market.fill_time((targets.weights != 0).any(axis=0), settings.fill)
+    chosen, why = market.fill_time((targets.weights != 0).any(axis=0), settings.fill)
+    fill, why = (chosen, why) if fill is None else (fill, "")
     rules = rules_of(market, settings, fill)
     tape = tape_of(market, fill)
     decision = _decision_rows(market, targets, checked.axis)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from aiquant.backtest.kernel import Account, Journal, Tape
 
 _FIELD = "account."
+_SAME = 1e-6
+"""Relative difference up to which two prices are the same, and two numbers of shares."""
+
 _FILLED, _PARTIAL, _EXPIRED = "filled", "partial", "expired"
 
 
@@ -215,6 +218,28 @@ class PaperAccount:
         rest = {n: getattr(self.account, n) for n in empty._fields if n not in self._by_symbol()}
         self.symbols, self.account = symbols, empty._replace(**rest)
 
+    def demand_own_prices(self, stage: Stage) -> None:
+        """Refuse a market whose source has restated adjusted prices since the account's last session.
+
+        Its shares are counted in the old prices. Prices as traded are never restated, only corrected.
+
+        Raises
+        ------
+        DataError
+            With the first symbol.
+        """
+        if not stage.market.adjusted or not stage.begin:
+            return
+        closes = stage.market.close[: stage.begin]
+        for j, symbol in enumerate(self.symbols):
+            told, mark = closes[np.isfinite(closes[:, j]), j][-1:], self.account.mark[j]
+            if len(told) and abs(told[0] - mark) > _SAME * abs(mark):
+                raise DataError(
+                    f"the source has restated the adjusted prices of {symbol}: the close that the account knows as "
+                    f"{mark:g} is {told[0]:g} now, and its shares are counted in the old ones",
+                    "take in bars as traded, with their corporate actions, and open another account with --account",
+                )
+
     def play(self, stage: Stage, t: int, run_id: str) -> Day:
         """Play the session at place ``t`` of the market up to its close."""
         from aiquant.backtest import kernel
@@ -222,9 +247,11 @@ class PaperAccount:
         assert stage.symbols == self.symbols, "the account and its market have other symbols"
         stage.journal.counts[:] = 0
         self._before = self.account.mark.copy()
+        asked = self.account.target - self.account.shares
         for i in range(stage.tape.action_row[t], stage.tape.action_row[t + 1]):
             if stage.tape.action_kind[i] == house.SPLIT:
                 self._before[stage.tape.action_symbol[i]] /= stage.tape.action_value[i]
+                asked[stage.tape.action_symbol[i]] *= stage.tape.action_value[i]
         alive = bool(kernel.step(stage.tape, stage.rules, self.account, stage.journal, t))
         fills = engine.fill_rows(stage.journal, stage.market, stage.fill, run_id)
         return Day(
@@ -232,15 +259,20 @@ class PaperAccount:
             engine.equity_rows(stage.journal, stage.market, t, t + 1, run_id),
             fills,
             engine.flow_rows(stage.journal, stage.market, run_id),
-            tuple(self._ended(fills)),
+            tuple(self._ended(fills, asked, _least(stage.settings))),
         )
 
-    def _ended(self, fills: pa.Table) -> Iterator[tuple[str, str, str, str]]:
-        traded = {
-            s
-            for s, why in zip(fills["symbol"].to_pylist(), fills["reason"].to_pylist(), strict=True)
-            if why == house.REASONS[house.REBALANCE]
-        }
+    def _ended(
+        self, fills: pa.Table, asked: NDArray[np.float64], least: float | None
+    ) -> Iterator[tuple[str, str, str, str]]:
+        """What became of orders; one that lacks ``least`` shares or more of what it asked for is not filled."""
+        traded: dict[str, float] = {}
+        others: dict[str, str] = {}
+        for symbol, why, shares in zip(*(fills[n].to_pylist() for n in ("symbol", "reason", "shares")), strict=True):
+            if why == house.REASONS[house.REBALANCE]:
+                traded[symbol] = traded.get(symbol, 0.0) + shares
+            else:
+                others[symbol] = why
         waiting = self._waiting()
         for symbol, order_id in list(self.orders.items()):
             if symbol in waiting:
@@ -248,8 +280,13 @@ class PaperAccount:
                     yield symbol, order_id, _PARTIAL, "the rest waits"
                 continue
             del self.orders[symbol]
-            if symbol in traded:
+            wanted, got = abs(asked[self.symbols.index(symbol)]), abs(traded.get(symbol, 0.0))
+            if symbol in traded and least is not None and wanted - got >= max(least, _SAME * wanted):
+                yield symbol, order_id, _EXPIRED, f"{got:,.6g} of {wanted:,.6g} shares; the rest was withdrawn"
+            elif symbol in traded:
                 yield symbol, order_id, _FILLED, ""
+            elif symbol in others:
+                yield symbol, order_id, _EXPIRED, f"withdrawn: the position was closed ({others[symbol]})"
             else:
                 yield symbol, order_id, _EXPIRED, "nothing was traded: no bar, no cash, or less than a share"
 
@@ -346,3 +383,10 @@ class PaperAccount:
 
         two, three = kernel.open_account(2, 1.0), kernel.open_account(3, 1.0)
         return [n for n in two._fields if len(getattr(two, n)) == 2 and len(getattr(three, n)) == 3]
+
+
+def _least(settings: BacktestSettings) -> float | None:
+    """The fewest shares that a bar's volume can leave of an order; None where volume limits nothing."""
+    if not settings.participation:
+        return None
+    return float(settings.lot) if settings.shares == "whole" else 0.0

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_TAKEN_BACK = (
+    "Orders that wait at a broker are taken back by aiquant trade: in seconds where it runs with --follow, "
+    "else when you run it next (run it now). A paper account takes its orders back with its next session."
+)
+
 AccountOption = Annotated[str, typer.Option("--account", help="Name of the account.")]
 
 
@@ -130,13 +135,13 @@ def stop(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Pull the kill switch: from now on no order is given, and those that wait are taken back."""
+    """Pull the kill switch: no order is given from now on; aiquant trade takes back those that wait."""
     from aiquant.jobs.trade_switch import EVERY, Switch
 
     switch = Switch(options.workspace(workspace), account)
     switch.stop(f"stopped: {why}")
     reason = switch.reason()
-    Console(as_json).answer({"account": account, "stopped": reason}, f"{account or EVERY}: {reason}")
+    Console(as_json).answer({"account": account, "stopped": reason}, f"{account or EVERY}: {reason}", _TAKEN_BACK)
 
 
 @app.command(epilog="Example: aiquant trade resume")

@@ -98,9 +98,9 @@ def predict(
         book = _book(workspace, settings, inputs, run_id, forecasts, moment)
         weights = sorted((book.last.weights or {}).items(), key=_size) if book.last is not None else []
         station.rows = len(weights)
-    in_sample = _in_sample(moment, told, pipeline.settings)
+    seen = in_sample(moment, told, pipeline.settings)
     horizon = pipeline.settings.labels.horizon
-    return Predicted(run_id, model.name, moment, horizon, in_sample, pairs, out, weights, list(book.notes))
+    return Predicted(run_id, model.name, moment, horizon, seen, pairs, out, weights, list(book.notes))
 
 
 def _book(
@@ -126,8 +126,14 @@ def _keep(workspace: Workspace, forecasts: pa.Table, run_id: str) -> None:
     workspace.lake.write(schemas.FORECASTS, forecasts)
 
 
-def _in_sample(day: date, told: dict[str, Any], settings: Settings) -> bool:
-    """Whether the final model may have been trained on the label of that day."""
+def in_sample(day: date, told: dict[str, Any], settings: Settings) -> bool:
+    """Whether the final model of a run may have been trained on the label of that day.
+
+    Parameters
+    ----------
+    told, settings
+        The run's manifest, and its settings.
+    """
     last = date.fromisoformat(told["about"]["last"])
     if day > last:
         return False

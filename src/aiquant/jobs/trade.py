@@ -123,6 +123,7 @@ class _Desk:
             trade_venues.demand_same(self.book.opening, self._opening, asked.account)
         self._venue = self._open_venue()
         self._waits = True
+        self._taken_back = False
         self._metrics: metrics.TradeMetrics | None = None
         if asked.follow:
             from aiquant.streams.metrics import TradeMetrics
@@ -150,10 +151,12 @@ class _Desk:
         """Play what is there; with ``follow`` what comes, too."""
         from aiquant.lake.following import Follower
 
+        self._stop_as_written()
         self._venue.begin()
         follower = Follower(self._workspace.lake, schemas.BARS)
         known: int | None = None
         while not stop.is_set():
+            self._take_back()
             version = follower.version()
             # A session may become complete by the clock alone, so it is looked at again while one is waited for.
             if version != known or self._waits:
@@ -162,6 +165,15 @@ class _Desk:
             if not self._asked.follow:
                 return
             stop.wait(self._told.every_seconds)
+
+    def _take_back(self) -> None:
+        """Once after the switch was pulled: what waits at a broker is taken back at once, not with the next session."""
+        if self._venue.catches_up:
+            return
+        stopped = self.switch.reason() is not None
+        if stopped and not self._taken_back:
+            self._venue.withdraw()
+        self._taken_back = stopped
 
     def _turn(self, stop: threading.Event) -> None:
         seen = trade_market.look(self._workspace)
@@ -220,17 +232,27 @@ class _Desk:
         rows = [settled.order(*order, "cancelled", self.switch.reason()) for order in cancelled]
         rows += settled.rows
         halted = risk.loss(settled.equity, settled.before, self._told) if settled.alive else "bankrupt"
-        if halted:
-            self.switch.stop(halted)
         if book is not None and settled.alive:
             rows += self._decided(book, settled, halted)
         if self.book.opening is None:
             self.book.open(self._new_opening())
-        self.book.add([*rows, {**settled.session, "bars_version": seen.version}])
-        if self.book.sessions >= self._venue.per_commit:
+        self.book.add([*rows, {**settled.session, "bars_version": seen.version, "reason": halted}])
+        if halted or self.book.sessions >= self._venue.per_commit:
             self._write()
+        self._stop_as_written()
         self._count(rows, settled)
         return settled.alive
+
+    def _stop_as_written(self) -> None:
+        """Pull the switch for a loss that is in the ledger, and note that it was pulled.
+
+        In this order: a switch that is pulled for a session which a crash undoes would stop the sessions before it. And
+        once it is noted, a person may put it back.
+        """
+        reason = self.book.stops
+        if reason is not None:
+            self.switch.stop(reason)
+            self.book.stopped(reason)
 
     def _write(self) -> None:
         """Commit what was noted; only then does a broker get its orders."""

@@ -20,6 +20,7 @@ from aiquant.errors import MissingError, RefusedError
 from aiquant.jobs.workspace import Workspace
 
 OPENED, SESSION, TARGET, ORDER, FILL, FLOW = "opened", "session", "target", "order", "fill", "flow"
+STOPPED = "stopped"
 
 Row = dict[str, Any]
 
@@ -40,6 +41,8 @@ class Book:
         The last session that is written; None before the first.
     state
         The account after that session.
+    stops
+        Why the last written session stops the account, as long as it is not noted that the switch was pulled for it.
     sessions
         How many were noted and are not written yet.
     """
@@ -55,6 +58,7 @@ class Book:
         self.opening: dict[str, Any] | None = None
         self.last: date | None = None
         self.state: bytes | None = None
+        self.stops: str | None = None
         self._noted: list[Row] = []
         self._opened = False
         self.sessions = 0
@@ -65,7 +69,7 @@ class Book:
             return
         first = rows(self.lake, self.account, [OPENED], ["detail"])
         self.opening = json.loads(first["detail"][0])
-        sessions = rows(self.lake, self.account, [SESSION], ["date", "number"])
+        sessions = rows(self.lake, self.account, [SESSION], ["date", "number", "reason"])
         newest = sessions.row(-1, named=True)
         kept = self.lake.read(
             schemas.TRADE_LEDGER,
@@ -73,6 +77,8 @@ class Book:
             (pl.col("account") == self.account) & (pl.col("number") == newest["number"]),
         )
         self.last, self.state = newest["date"], kept["state"][0].as_py()
+        pulled = rows(self.lake, self.account, [STOPPED], ["number"])["number"]
+        self.stops = None if (pulled > newest["number"]).any() else newest["reason"]
 
     def open(self, opening: dict[str, Any]) -> None:
         """Say what an account is opened with; it is written with its first session."""
@@ -101,12 +107,18 @@ class Book:
         if noted:
             noted[-1] = {**noted[-1], "state": state}
             self._commit(noted)
-            self.last, self.state = noted[-1]["date"], state
+            self.last, self.state, self.stops = noted[-1]["date"], state, noted[-1].get("reason")
 
     def note(self, happened: Sequence[Row]) -> None:
         """Write what became of orders after their session, in a commit of its own."""
         if happened:
             self._commit(happened)
+
+    def stopped(self, reason: str) -> None:
+        """Note that the switch was pulled for the last session."""
+        when = rows(self.lake, self.account, [SESSION], ["date", "event_time"]).row(-1, named=True)
+        self.note([{**when, "kind": STOPPED, "reason": reason}])
+        self.stops = None
 
     def _commit(self, happened: Sequence[Row]) -> None:
         from aiquant.lake.ledger import Fenced

@@ -162,8 +162,12 @@ class AtBroker:
         shares = (weight * held.equity / price if weight else 0.0) - now
         if (now + shares) * now < 0:
             shares = -now
-        whole = self._settings.backtest.shares == "whole"
-        shares = float(np.trunc(shares)) if whole else round(shares, _DECIMALS)
+        if self._settings.backtest.shares == "whole":
+            from aiquant.backtest.fills import whole
+
+            shares = float(whole.py_func(shares))  # as Python: compiled it can be called by the kernel only
+        else:
+            shares = round(shares, _DECIMALS)
         name = order_id(self._book.account, day, symbol)
         return Proposal(name, symbol, shares, now, price, before, self._age.get(symbol, 0))
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aiquant import schemas
-from aiquant.errors import UsageError
+from aiquant.errors import RefusedError, UsageError
 from aiquant.jobs import books, manifest, strategies
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.pipeline import read
@@ -61,13 +61,15 @@ class Given:
 class OfRun:
     """Weights from the forecasts of a run: those out of sample, and behind them what its final model says.
 
-    What the model says of a session is kept among the forecasts of the lake, so it is asked once.
+    What the model says of a session is kept among the forecasts of the lake, so it is asked once. Of sessions that it
+    was trained on it is not asked: there, what is held stays.
     """
 
     def __init__(self, workspace: Workspace, journal: Journal, run_id: str) -> None:
         self._workspace, self._journal, self._run_id = workspace, journal, run_id
-        own = manifest.settings_of(read_json(workspace.run_folder(run_id) / "manifest.json"))
-        told = workspace.settings
+        self._manifest = read_json(workspace.run_folder(run_id) / "manifest.json")
+        own, told = manifest.settings_of(self._manifest), workspace.settings
+        self._held_back = False
         self._settings = own.model_copy(update={"portfolio": told.portfolio, "backtest": told.backtest})
         self.origin: dict[str, Any] = {"run": run_id, "portfolio": told.portfolio.model_dump(mode="json")}
         self._read()
@@ -84,16 +86,33 @@ class OfRun:
         if day not in self._days and day > self._tested:
             from aiquant.jobs import predict
 
+            if self._in_sample(day):
+                self._say_once(day)
+                return None
             predict.predict(self._workspace, self._journal, self._run_id, day)
             self._read()
         return _book(self._rows, day)
+
+    def _in_sample(self, day: date) -> bool:
+        from aiquant.jobs import predict
+
+        return predict.in_sample(day, self._manifest, self._settings)
+
+    def _say_once(self, day: date) -> None:
+        if not self._held_back:
+            self._journal.note(
+                f"run {self._run_id}: its model was trained on what followed {day} and further sessions: nothing is "
+                f"decided there (the last forecasts out of sample are of {self._tested})"
+            )
+        self._held_back = True
 
     def _read(self) -> None:
         lake = self._workspace.lake
         rows = pl.DataFrame(pl.from_arrow(lake.read(schemas.FORECASTS, where={"run_id": self._run_id})))
         tested = rows.filter(pl.col("fold") >= 0)
         behind = rows.filter((pl.col("fold") < 0) & (pl.col("date") > tested["date"].max()))
-        self._forecasts = pl.concat([tested, behind])
+        seen = [day for day in behind["date"].unique() if self._in_sample(day)]
+        self._forecasts = pl.concat([tested, behind.filter(~pl.col("date").is_in(seen))])
         self._days = set(self._forecasts["date"])
         self._tested: date = max(tested["date"])
         inputs = read(lake, self._settings) if books.needs_past(self._settings) else None
@@ -106,7 +125,8 @@ class OfStrategy:
     """The books of a strategy, which is a function of its history alone: each is asked for once.
 
     It is asked with the data of the lake as they are when a session comes; a session that was asked for is not asked
-    again.
+    again. One that reads the forecasts of a run is refused: it would see those of another one after the next training,
+    and none behind the days that were tested.
     """
 
     def __init__(self, workspace: Workspace, journal: Journal, name: str, params: dict[str, Any]) -> None:
@@ -142,6 +162,11 @@ class OfStrategy:
         feed = strategies.material(self._workspace).tables().feed()
         begin, name = strategies.begin_at(feed, first), self._chosen.definition.name
         asked = runner.decisions(self._chosen.make(), feed, name, first=begin)
+        if feed.forecasts_read:
+            raise RefusedError(
+                f"strategy {name} reads the forecasts of a run, and an account cannot keep to one by a strategy",
+                "trade the forecasts themselves: aiquant trade --run RUN; strategies on them: aiquant backtest",
+            )
         made = runner.tables_of(asked, feed, name).weights
         if made is None:
             raise UsageError(

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from aiquant import schemas
 from aiquant.calendars import Sessions
-from aiquant.errors import MissingError
+from aiquant.errors import DataError, MissingError
 from aiquant.jobs import pipeline
 from aiquant.jobs.workspace import Workspace
 
@@ -66,6 +66,8 @@ def look(workspace: Workspace) -> Seen:
     ------
     MissingError
         When there is no bar.
+    DataError
+        When bars are not daily, or have two closes for a day.
     """
     lake, told = workspace.lake, workspace.settings.data
     version = lake.version(schemas.BARS)
@@ -73,6 +75,11 @@ def look(workspace: Workspace) -> Seen:
     if version is None or bars is None or not bars.num_rows:
         raise MissingError(
             f"the lake holds no bar of interval {told.interval} to trade on", "take bars in with: aiquant ingest bars"
+        )
+    if told.interval != "1d":
+        raise DataError(
+            f"accounts that trade go from session to session, and these bars have the interval {told.interval}",
+            "set data.interval = '1d'; intraday bars: aiquant backtest",
         )
     pipeline.demand_one_close(bars, told.calendar)
     known = lake.version(schemas.CORPORATE_ACTIONS) is not None

@@ -19,6 +19,7 @@ from aiquant.settings import BacktestSettings
 
 if TYPE_CHECKING:
     from aiquant.backtest.engine import Result
+    from aiquant.backtest.rules import Fill
 
 CENT = 0.005
 """Half of the smallest unit of money: what differs by less is the same amount."""
@@ -104,10 +105,15 @@ def reconcile(workspace: Workspace, account: str) -> Reconciled:
     now = trade_market.look(workspace)
     sessions = trade_book.rows(lake, account, [SESSION], ["date", "bars_version"])
     seen = trade_market.as_seen(workspace, sessions.iter_rows())
-    again = _backtest(targets, seen if seen is not None else now.bars, now.actions, rules, book.last, workspace)
+    day, fill = book.last, book.opening.get("fill")
+
+    def backtest(bars: pa.Table) -> Result:
+        return _backtest(targets, bars, now.actions, rules, day, fill, workspace)
+
+    again = backtest(seen if seen is not None else now.bars)
     made = _compare(account, lake, targets["date"].min(), again)
     if seen is not None and not seen.equals(now.bars):
-        corrected = _backtest(targets, now.bars, now.actions, rules, book.last, workspace)
+        corrected = backtest(now.bars)
         made.corrected = _apart(_equity(corrected), _equity(again))[0]
         if made.corrected:
             made.reasons.append(f"bars were corrected or came late: worth up to {made.corrected:,.2f} of equity")
@@ -124,13 +130,14 @@ def _backtest(
     actions: pa.Table | None,
     rules: BacktestSettings,
     last: date,
+    fill: Fill | None,
     workspace: Workspace,
 ) -> Result:
     from aiquant.backtest import engine
 
     inside = bars.filter(pc.less_equal(bars["date"], pa.scalar(last, pa.date32())))
     sessions = pipeline.sessions_of(inside, workspace.settings.data.calendar)
-    return engine.run(targets.to_arrow(), inside, sessions, rules, actions=actions, last=last)
+    return engine.run(targets.to_arrow(), inside, sessions, rules, actions=actions, last=last, fill=fill)
 
 
 def _compare(account: str, lake: Any, begun: Any, again: Result) -> Reconciled:

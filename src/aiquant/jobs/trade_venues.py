@@ -157,6 +157,7 @@ class Simulated:
         elif new := symbols - set(self._paper.symbols):
             self._paper.join(paper.PaperAccount.open(stage(new), 1.0))
         self._stage = stage(set(self._paper.symbols))
+        self._paper.demand_own_prices(self._stage)
         self._fill = self._stage.fill
 
     def withdraw(self) -> list[tuple[str, str]]:

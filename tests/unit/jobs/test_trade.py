@@ -161,6 +161,82 @@ def test_a_strategy_decides_session_by_session_what_it_decides_in_a_backtest(bar
         traded(open_(opened.root))
 
 
+def test_one_symbol_without_opens_decides_the_fill_on_both_sides(bars: pa.Table, tmp_path: Path) -> None:
+    """S004 has weight 0 only, so the backtest by itself would fill at the open, and the account does not."""
+    frame = pl.DataFrame(pl.from_arrow(bars))
+    without = frame.with_columns(open=pl.when(pl.col("symbol") != "S004").then(pl.col("open")))
+    opened = a_workspace(tmp_path / "ws", without.to_arrow().cast(schemas.BARS.schema))
+    traded(opened, given(bars, tmp_path / "w.csv", [(10, "S000", 0.5), (10, "S004", 0.0), (20, "S001", 0.5)]))
+    made = trade_reconcile.reconcile(opened, "paper")
+    assert made.identical and made.fills == 3, made.sentence()
+
+
+def test_adjusted_prices_that_were_restated_are_refused(bars: pa.Table, tmp_path: Path) -> None:
+    """The vendor halves all earlier prices of S000 after a split; as traded, a correction is taken as it comes."""
+    days, names = dates_of(bars), ("open", "high", "low", "close")
+    mine = pl.col("symbol") == "S000"
+    for kind, refused_ in (("splits", True), ("none", False)):
+        frame = pl.DataFrame(pl.from_arrow(bars)).with_columns(adjustment=pl.lit(kind))
+        restated = frame.with_columns([pl.when(mine).then(pl.col(n) / 2).otherwise(pl.col(n)) for n in names])
+        opened = a_workspace(tmp_path / kind, up_to(frame.to_arrow(), days[20]))
+        traded(opened, given(bars, tmp_path / f"{kind}.csv", [(10, "S000", 0.5), (10, "S001", 0.3)]))
+        before = ledger(opened)
+        opened.lake.write(schemas.BARS, up_to(frame.to_arrow(), days[21]))
+        assert traded(open_(opened.root)).sessions == 1
+        opened.lake.write(schemas.BARS, restated.to_arrow().cast(schemas.BARS.schema))
+        if refused_:
+            with pytest.raises(DataError, match="restated the adjusted prices of S000"):
+                traded(open_(opened.root))
+            assert len(ledger(opened)) > len(before) and ledger(opened).head(len(before)).equals(before)
+        else:
+            assert traded(open_(opened.root)).sessions
+
+
+def test_an_order_that_got_a_part_only_is_not_filled(bars: pa.Table, tmp_path: Path) -> None:
+    told = {"backtest__participation": 1e-5, "backtest__rest": "withdraw"}
+    opened = a_workspace(tmp_path / "ws", bars, **told)
+    traded(opened, given(bars, tmp_path / "w.csv", [(10, "S000", 0.5), (20, "S001", 0.00001)]))
+    said = trade_book.orders(opened.lake, "paper").sort("date", "symbol")
+    parts = said.filter(pl.col("filled").abs() < pl.col("shares").abs() * 0.999)
+    assert len(parts) and set(parts["status"]) == {"expired"}
+    assert all("shares; the rest was withdrawn" in reason for reason in parts["reason"])
+    assert "filled" in set(said["status"])
+
+
+def test_an_order_that_a_stop_loss_took_back_says_so(bars: pa.Table, tmp_path: Path) -> None:
+    """Of a session's close the stop comes first, and takes back the order that would have filled there."""
+    frame, days = pl.DataFrame(pl.from_arrow(bars)), dates_of(bars)
+    fall = (pl.col("symbol") == "S000") & (pl.col("date") >= days[15])
+    names = ("open", "high", "low", "close")
+    cut = [pl.when(fall).then(pl.col(n) / 2).otherwise(pl.col(n)).alias(n) for n in names]
+    fallen = frame.with_columns(cut).to_arrow().cast(schemas.BARS.schema)
+    rules = {"backtest__fill": "close", "backtest__stop_loss": 0.3}
+    opened = a_workspace(tmp_path / "ws", fallen, trade__max_daily_loss=1, **rules)
+    traded(opened, given(bars, tmp_path / "w.csv", [(10, "S000", 0.2), (14, "S000", 0.1)]))
+    last = trade_book.orders(opened.lake, "paper").sort("date").row(-1, named=True)
+    assert (last["status"], last["reason"]) == ("expired", "withdrawn: the position was closed (stop-loss)")
+
+
+def test_intraday_bars_are_refused_for_what_they_are(bars: pa.Table, weights: Path, tmp_path: Path) -> None:
+    frame = pl.DataFrame(pl.from_arrow(bars)).with_columns(interval=pl.lit("5m"))
+    twice = pl.concat([frame, frame.with_columns(pl.col("event_time", "known_from") - timedelta(minutes=5))])
+    opened = a_workspace(tmp_path / "ws", twice.to_arrow().cast(schemas.BARS.schema), data__interval="5m")
+    with pytest.raises(DataError, match="go from session to session"):
+        traded(opened, weights)
+
+
+def test_a_strategy_on_the_forecasts_of_a_run_is_no_account(bars: pa.Table, tmp_path: Path) -> None:
+    """The next training would swap its model unseen."""
+    opened = a_workspace(tmp_path / "ws", bars)
+    (opened.root / "strategies").mkdir()
+    text = "class Strategy:\n    def decide(self, history):\n        history.forecasts()\n"
+    (opened.root / "strategies" / "seer.py").write_text(text)
+    for name in ("seer", "forecasts"):
+        with pytest.raises(RefusedError, match="reads the forecasts of a run"):
+            traded(opened, strategy=name, replay=False)
+    assert trade_book.accounts(opened.lake) == []
+
+
 def test_what_it_did_can_be_read_as_the_tables_of_a_backtest(market: Workspace, weights: Path) -> None:
     done = traded(market, weights)
     name = {"run_id": trade_book.run_id("paper")}
@@ -374,6 +450,52 @@ def test_a_loss_in_a_day_stops_the_account(bars: pa.Table, tmp_path: Path) -> No
     assert refused(opened) == ["daily loss"] * 4  # sales of S000 too: a person decides what is done now
     loss = trade_book.equity(opened.lake, "paper")["equity"].pct_change().min()
     assert isinstance(loss, float) and -0.2 < loss < -0.1
+
+
+@pytest.fixture
+def falling(bars: pa.Table, tmp_path: Path) -> tuple[pa.Table, Path]:
+    """S000 loses half at its place 15 while it is half of the book: a loss that stops the account."""
+    frame, days = pl.DataFrame(pl.from_arrow(bars)), dates_of(bars)
+    fall = (pl.col("symbol") == "S000") & (pl.col("date") >= days[15])
+    names = ("open", "high", "low", "close")
+    cut = [pl.when(fall).then(pl.col(n) / 2).otherwise(pl.col(n)).alias(n) for n in names]
+    file = given(bars, tmp_path / "w.csv", [(10, "S000", 0.5), (15, "S001", 0.4), (16, "S002", 0.4)])
+    return frame.with_columns(cut).to_arrow().cast(schemas.BARS.schema), file
+
+
+@pytest.mark.parametrize("dies_in", ["flush", "stop", "stopped"])
+def test_a_process_that_dies_at_a_loss_rewrites_no_history(
+    falling: tuple[pa.Table, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_in: str
+) -> None:
+    """Before the session of the loss is written, between that and the switch, and before the switch is noted."""
+    bars, file = falling
+    calm, other = (a_workspace(tmp_path / name, bars, trade__max_daily_loss=0.1) for name in ("calm", "other"))
+    traded(calm, file)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Switch if dies_in == "stop" else trade_book.Book, dies_in, die)
+        with pytest.raises(KeyboardInterrupt):
+            traded(other, file)
+    assert (Switch(other, "paper").reason() is None) == (dies_in != "stopped")
+    traded(Workspace(other.root, other.overrides), file)
+    assert ledger(other).equals(ledger(calm))
+    said = trade_book.orders(calm.lake, "paper")["status"].to_list()
+    assert said.count("filled") == 1 and said.count("refused") == 4
+    assert set(trade_book.rows(calm.lake, "paper", ["stopped"], ["reason"])["reason"]) == {
+        Switch(other, "paper").reason()
+    }
+
+
+def test_a_stop_that_a_person_put_back_is_not_pulled_again(falling: tuple[pa.Table, Path], tmp_path: Path) -> None:
+    bars, file = falling
+    opened = a_workspace(tmp_path / "ws", bars, trade__max_daily_loss=0.1)
+    traded(opened, file, last=dates_of(bars)[15])
+    assert str(Switch(opened, "paper").resume()).startswith("daily loss")
+    done = traded(Workspace(opened.root, opened.overrides))
+    assert done.stopped is None and done.accepted
 
 
 # --- bars that come late, are corrected, or are not there
