@@ -20,7 +20,7 @@ import pyarrow as pa
 from aiquant import schemas
 from aiquant.errors import MissingError
 from aiquant.features import engine
-from aiquant.jobs import feature_store, vintages
+from aiquant.jobs import attaching, feature_store, vintages
 from aiquant.jobs.comparing import KEY, compare
 from aiquant.jobs.journal import Journal
 from aiquant.jobs.live_history import SLOT, History, as_bars, axis
@@ -29,7 +29,7 @@ from aiquant.jobs.vintages import Reach
 from aiquant.jobs.workspace import Workspace
 
 BATCH = "batch"
-LAKE, ONLINE = "lake", "online"
+LAKE, ONLINE, SPARK = "lake", "online", "spark"
 """The ways that are kept: what was served, and what it is served from."""
 _NAMED = 3
 
@@ -308,12 +308,16 @@ class _Days:
         """The rows that Spark's tasks compute."""
         from aiquant.jobs import features
 
+        try:
+            attaching.demand(self.chosen, self.inputs.attached)
+        except MissingError as error:  # there is nothing that it could compute
+            return Way(self.chosen.name, SPARK, None, 0, 0, error.problem)
         told = Workspace(
             self.workspace.root, {**self.workspace.overrides, "features.set": self.pipeline.settings.features.set}
         )
         rows = pl.DataFrame(pl.from_arrow(features.by_spark(told)))
         got = rows.filter(pl.col("date").is_between(self.first, self.last))
-        return self._beside("spark", self._expected(got), got)
+        return self._beside(SPARK, self._expected(got), got)
 
 
 def _behind(due: pl.DataFrame) -> str | None:

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from aiquant.errors import DataError, UsageError
 from aiquant.sources.base import Layout
 
+UNNAMED = ("", "index_level_0", "unnamed_0")
+"""What an index without a name becomes in a file: dates, or the numbers of the rows."""
+
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "symbol": ("symbol", "ticker", "sym", "code", "instrument", "tic", "asset", "security", "stock", "isin"),
     "event_time": ("event_time", "end_utc", "end_time", "close_time", "bar_end", "end"),
     "start": ("start_utc", "start_time", "start", "open_time", "bar_start", "window_start", "t"),
     "time": ("timestamp", "datetime", "date_time", "time", "ts"),
-    "date": ("date", "day", "session", "trade_date", "trading_date", "trading_day", "", "index_level_0", "unnamed_0"),
+    "date": ("date", "day", "session", "trade_date", "trading_date", "trading_day", *UNNAMED),
     "open": ("open", "open_price", "px_open", "o"),
     "high": ("high", "high_price", "px_high", "h"),
     "low": ("low", "low_price", "px_low", "l"),
@@ -144,6 +147,10 @@ def _found(
             if at:
                 found[ours] = at[0]
                 break
+    if "date" in found and "date" not in mapped and names[found["date"]] in UNNAMED:
+        # Beside a column of times (which is no ticker, as T is) it counts the rows.
+        if any(name in found and len(names[found[name]]) > 1 for name in TIMES if name != "date"):
+            del found["date"]
     return found
 
 

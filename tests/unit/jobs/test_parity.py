@@ -225,3 +225,9 @@ def test_no_bars_of_that_day(followed: Workspace) -> None:
         parity.check(followed, Journal(), day=date(2019, 3, 30))
     with pytest.raises(MissingError, match="there is no table bars"):
         parity.check(workspace.create(followed.root.parent / "empty"), Journal())
+
+
+def test_spark_has_nothing_to_compute_where_a_set_has_no_articles(followed: Workspace) -> None:
+    verdict = parity.check(followed, Journal(), ["news"], days=2, spark=True)
+    spark = next(way for way in verdict.ways if way.way == "spark")
+    assert not spark.compared and "has no rows yet" in str(spark.first)

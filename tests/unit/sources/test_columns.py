@@ -62,3 +62,10 @@ def test_an_adjusted_close_alone_is_the_close_with_a_note() -> None:
 def test_a_symbol_with_two_columns_is_refused() -> None:
     with pytest.raises(DataError, match="symbol AAPL has two columns"):
         recognise("x.csv", ["date", "AAPL", "aapl"])
+
+
+def test_numbers_of_rows_are_no_dates_beside_a_column_of_times() -> None:
+    header = ["__index_level_0__", "symbol", "end_time", "close"]
+    assert recognise("a.parquet", header).columns == {"symbol": 1, "event_time": 2, "close": 3}
+    assert recognise("a.parquet", ["__index_level_0__", "symbol", "close"]).columns["date"] == 0
+    assert recognise("a.csv", ["", "A", "T", "BRK"]).columns == {"date": 0}  # T is a ticker here
