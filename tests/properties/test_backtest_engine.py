@@ -57,6 +57,9 @@ def cases(draw: st.DrawFn) -> Case:
     close = 30 * np.exp(np.cumsum(rng.normal(0, 0.05, (count, len(symbols))), axis=0))
     there = rng.random(close.shape) > draw(st.sampled_from([0.0, 0.2]))
     there[0] = True
+    listed = draw(st.integers(0, count - 1)) if len(symbols) > 1 else 0
+    there[:listed, -1] = False  # the last symbol is listed, and first decided on, while the others trade
+    there[listed, -1] = True
     rows = [
         (symbols[j], days[i], float(close[i, j] * rng.uniform(0.97, 1.03)), float(close[i, j]))
         for i, j in zip(*np.nonzero(there), strict=True)
@@ -70,12 +73,17 @@ def cases(draw: st.DrawFn) -> Case:
         pl.col("date").cast(pl.Datetime("us", "UTC")).alias("known_from"),
     )
     decided = [i for i in range(count) if rng.random() < 0.4] or [0]
-    books = [(days[i], s, float(w)) for i in decided for s, w in zip(symbols, spread(rng, len(symbols)), strict=True)]
+    books = [
+        (days[i], s, float(w))
+        for i in decided
+        for s, w in zip(symbols, spread(rng, len(symbols)), strict=True)
+        if s != symbols[-1] or i >= listed
+    ]
     acts = sorted(
         {(symbols[rng.integers(len(symbols))], days[rng.integers(count)]) for _ in range(draw(st.integers(0, 3)))}
     )
-    kinds = ["split", "dividend"]
-    picked = [(s, kinds[int(rng.integers(2))], d, 2.0, 0.4) for s, d in acts]
+    kinds = ["split", "dividend", "delisting"]
+    picked = [(s, kinds[int(rng.integers(3))], d, 2.0, 0.4) for s, d in acts]
     return Case(
         bars,
         pl.DataFrame(books, schema=["date", "symbol", "weight"], orient="row"),
@@ -89,6 +97,7 @@ def cases(draw: st.DrawFn) -> Case:
             capital=100_000.0,
             commission_bps=draw(st.sampled_from([0.0, 10.0])),
             slippage_bps=draw(st.sampled_from([0.0, 20.0])),
+            slippage_volatility=draw(st.sampled_from([0.0, 1.0])),
             fill=draw(st.sampled_from(["next-open", "close"])),
             shares=draw(st.sampled_from(["fractional", "whole"])),
         ),

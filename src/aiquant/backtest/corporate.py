@@ -21,13 +21,18 @@ Ratios = dict[str, list[tuple[date, float]]]
 
 
 def events(
-    actions: pa.Table, adjustment: dict[str, str], symbols: list[str], dates: NDArray[np.datetime64]
+    actions: pa.Table,
+    adjustment: dict[str, str],
+    symbols: list[str],
+    dates: NDArray[np.datetime64],
+    calendar: NDArray[np.datetime64],
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Lay out actions over sessions.
 
     Splits meet prices as traded only, dividends also prices that are adjusted for splits: an amount is then divided by
     the ratios of all later splits, because it was declared for a share of its day. Delistings always count. An action
-    on a day that is no session counts on the next one, a delisting on the one before.
+    on a day that is no session counts on the next one, a delisting on the one before. What lies after the run does not
+    count: a delisting after its last session does where a later session of the calendar shows that none lies between.
 
     Parameters
     ----------
@@ -39,6 +44,8 @@ def events(
         In the order of the account.
     dates
         ``datetime64[D]``, shape (t,): the sessions of the run.
+    calendar
+        ``datetime64[D]``, shape (s,): all sessions that are known, those after the run too.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def events(
     rows = []
     for symbol, name, day, ratio, amount in frame.iter_rows():
         kind = ACTIONS.index(name)
-        at = _session(day, dates, kind)
+        at = _session(day, dates, calendar, kind)
         if at is None or not _counts(kind, adjustment[symbol]):
             continue
         later = 1.0
@@ -72,11 +79,16 @@ def events(
     return np.ascontiguousarray(ordered), _notes(frame, adjustment)
 
 
-def _session(day: date, dates: NDArray[np.datetime64], kind: int) -> int | None:
+def _session(day: date, dates: NDArray[np.datetime64], calendar: NDArray[np.datetime64], kind: int) -> int | None:
     """Session on which an action of ``day`` counts; None outside of the run."""
     if kind == DELISTING_ACTION:
         at = int(np.searchsorted(dates, np.datetime64(day), side="right")) - 1
-        return at if at >= 0 else None
+        if at < 0:
+            return None
+        if np.datetime64(day) > dates[-1]:
+            following = calendar[calendar > dates[-1]]
+            return at if len(following) and np.datetime64(day) < following[0] else None
+        return at
     at = int(np.searchsorted(dates, np.datetime64(day), side="left"))
     return at if at < len(dates) else None  # what precedes the run finds nothing held
 

@@ -14,6 +14,7 @@ from aiquant.backtest import market as markets
 from aiquant.backtest import rules as house
 from aiquant.backtest.axis import Axis
 from aiquant.backtest.conventions import conventions
+from aiquant.backtest.naming import some
 from aiquant.backtest.targets import Targets, read_orders, read_targets
 from aiquant.calendars import Sessions
 from aiquant.errors import DataError
@@ -225,7 +226,25 @@ def _notes(account: Account, journal: Journal, market: markets.Market, played: i
         notes.append(
             f"{stale} position(s) were closed at their last close after {house.PATIENCE} sessions without a bar"
         )
+        notes += _overpaid(journal.fills[: journal.counts[0]][reasons == house.STALE], market)
     return notes
+
+
+def _overpaid(stale: NDArray[np.float64], market: markets.Market) -> list[str]:
+    """Notes on positions that were closed at their last close though a delisting settled them at less later on."""
+    gone = market.actions[market.actions[:, 2] == house.DELISTING_ACTION]
+    lost: dict[str, float] = {}
+    for bar, symbol, shares, price in stale[:, :4]:
+        paid = gone[(gone[:, 1] == symbol) & (gone[:, 0] > bar)][:1, 3]
+        if len(paid) and paid[0] < price:
+            name = market.symbols[int(symbol)]
+            lost[name] = lost.get(name, 0.0) - shares * (price - paid[0])  # the fill sells what was held
+    if not lost:
+        return []
+    return [
+        f"{some(list(lost))} did not trade until the delisting, which paid less than the last close: held on to, the "
+        f"position(s) would have ended {sum(lost.values()):,.2f} lower"
+    ]
 
 
 def _stamps(values: NDArray[np.datetime64]) -> pa.Array:

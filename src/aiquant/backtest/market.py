@@ -14,10 +14,10 @@ import polars as pl
 import pyarrow as pa
 
 from aiquant.backtest import axis as axes
-from aiquant.backtest import corporate, measures
+from aiquant.backtest import bar_costs, corporate
 from aiquant.backtest.axis import Axis
 from aiquant.backtest.naming import some
-from aiquant.backtest.rules import DELISTING_ACTION, MOST_SLIPPAGE, PATIENCE, SPLIT, Fill
+from aiquant.backtest.rules import DELISTING_ACTION, PATIENCE, SPLIT, Fill
 from aiquant.backtest.targets import Targets
 from aiquant.backtest.terms import Terms, rates_of, read_terms
 from aiquant.calendars import Sessions
@@ -267,23 +267,22 @@ def lay_out(
     place = seen["place"].to_numpy() - first
     trading = np.zeros(len(axis), dtype=np.bool_)
     trading[place] = True
-    column_of = {symbol: i for i, symbol in enumerate(targets.symbols)}
-    column = np.array([column_of.get(symbol, -1) for symbol in bars.symbols])[seen["code"].to_numpy()]
-    held = column >= 0
-    prices = {}
-    for name in ("open", "close", *columns_of(settings)):
-        prices[name] = np.full((len(axis), len(targets.symbols)), np.nan)
-        prices[name][place[held], column[held]] = seen[name].to_numpy()[held]
+    names = ("open", "close", *columns_of(settings))
+    prices = {name: _columns(name, seen, place, bars, targets.symbols, len(axis)) for name in names}
     adjustment = _adjustments(bars, targets.symbols)
     events, said = np.empty((0, 4)), list[str]()
     if actions is not None:
-        events, said = corporate.events(actions, adjustment, targets.symbols, axis.dates)
+        events, said = corporate.events(actions, adjustment, targets.symbols, axis.dates, sessions.dates)
     terms = read_terms(instruments, targets.symbols, settings)
     if "currency" in terms.given:
-        _exchange(prices, events, rates_of(fx, terms, axis.dates, axis.session_end))
+        opening, closing, old = rates_of(fx, terms, axis.dates, axis.session_end)
+        _exchange(prices, events, (opening, closing))
+        said += old
     if "high" in prices:
         said += _ranges(prices)
-    slippage, impact, unknown = _costs(prices, events, terms, settings)
+    slippage, impact, unknown = bar_costs.of(
+        settings, terms, len(axis), _measured(bars, seen, place, axis, sessions, targets, actions) if measured else None
+    )
     return Market(
         symbols=targets.symbols,
         axis=axis,
@@ -296,6 +295,44 @@ def lay_out(
         per_year=sessions.per_year,
         adjusted=any(kind.startswith("splits") for kind in adjustment.values()),
         notes=(*_left_out(bars, targets, sessions, axis), *said, *unknown),
+    )
+
+
+def _columns(
+    name: str, seen: pl.DataFrame, place: NDArray[np.int64], bars: Bars, symbols: list[str], count: int
+) -> NDArray[np.float64]:
+    """A column of the bars as a table of bars and ``symbols``, NaN where there is none."""
+    column_of = {symbol: i for i, symbol in enumerate(symbols)}
+    column = np.array([column_of.get(symbol, -1) for symbol in bars.symbols])[seen["code"].to_numpy()]
+    held = column >= 0
+    values = np.full((count, len(symbols)), np.nan)
+    values[place[held], column[held]] = seen[name].to_numpy()[held]
+    return values
+
+
+def _measured(
+    bars: Bars,
+    seen: pl.DataFrame,
+    place: NDArray[np.int64],
+    axis: Axis,
+    sessions: Sessions,
+    targets: Targets,
+    actions: pa.Table | None,
+) -> bar_costs.Measured:
+    """What σ and volume are measured on: closes and volumes of all symbols that have bars."""
+    factor = np.ones((len(axis), len(bars.symbols)))
+    if actions is not None:
+        # Of another symbol whose bars are adjusted in different ways no split is known to be in its prices or not.
+        kinds = {symbol: told[0] if len(told) == 1 else "unknown" for symbol, told in bars.adjustment.items()}
+        happened, _ = corporate.events(actions, kinds, bars.symbols, axis.dates, sessions.dates)
+        for bar, symbol, kind, ratio in happened:
+            if kind == SPLIT:
+                factor[int(bar) :, int(symbol)] *= ratio
+    return bar_costs.Measured(
+        close=_columns("close", seen, place, bars, bars.symbols, len(axis)),
+        volume=_columns("volume", seen, place, bars, bars.symbols, len(axis)) if "volume" in seen.columns else None,
+        factor=factor,
+        place=np.searchsorted(np.array(bars.symbols), np.array(targets.symbols)),
     )
 
 
@@ -335,38 +372,6 @@ def _ranges(prices: dict[str, NDArray[np.float64]]) -> list[str]:
         values = widen(prices[name], widen(prices["open"], prices["close"]))
         prices[name] = np.where(np.isfinite(prices["close"]), values, np.nan)
     return [f"{unknown} bar(s) have no high or low: stops saw their open and close alone"] if unknown else []
-
-
-def _costs(
-    prices: dict[str, NDArray[np.float64]], events: NDArray[np.float64], terms: Terms, settings: BacktestSettings
-) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-    """Slippage and impact of each bar and symbol, where they are not the same everywhere; and notes."""
-    none, window, unknown = np.empty((0, 0)), settings.cost_window, 0
-    slippage = impact = none
-    by_bar = settings.spread_bps or settings.slippage_volatility or "spread_bps" in terms.given
-    if by_bar:
-        slippage = np.tile(settings.slippage_bps / 10_000 + terms.spread_bps / 2 / 10_000, (len(prices["close"]), 1))
-    if not (settings.slippage_volatility or settings.impact):
-        return slippage, impact, []
-    factor = _split_factor(events, prices["close"].shape)
-    volatility = measures.volatility_before(measures.returns_of(prices["close"] * factor, window), window)
-    if settings.slippage_volatility:
-        known, unknown = measures.median_where_unknown(volatility)
-        slippage = np.minimum(slippage + settings.slippage_volatility * known, MOST_SLIPPAGE)
-    if settings.impact:
-        volume = measures.mean_volume_before(prices["volume"] / factor, window) * factor
-        impact, unknown = measures.median_where_unknown(volatility / np.sqrt(volume))
-    told = "bar(s) had no volatility or volume before them: the median of the other symbols counts, or none"
-    return slippage, impact, [f"{unknown} {told}"] if unknown else []
-
-
-def _split_factor(events: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
-    """By what closes have to be multiplied (and volumes divided) to stand side by side across splits."""
-    factor = np.ones(shape)
-    for bar, symbol, kind, ratio in events:
-        if kind == SPLIT:
-            factor[int(bar) :, int(symbol)] *= ratio
-    return factor
 
 
 def _left_out(bars: Bars, targets: Targets, sessions: Sessions, axis: Axis) -> list[str]:

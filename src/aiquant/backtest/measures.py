@@ -42,14 +42,14 @@ def mean_volume_before(volume: NDArray[np.float64], window: int) -> NDArray[np.f
     return np.where(mean > 0, mean, np.nan)
 
 
-def median_where_unknown(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-    """NaN replaced by the median of the bar's other symbols, or 0; and how many were replaced."""
+def median_where_unknown(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN replaced by the median of the bar's other symbols, or 0."""
     unknown = ~np.isfinite(values)
     filled = values.copy()
     for t in np.flatnonzero(unknown.any(axis=1)):
         others = values[t][~unknown[t]]
         filled[t, unknown[t]] = np.median(others) if len(others) else 0.0
-    return filled, int(unknown.sum())
+    return filled
 
 
 def _before(values: NDArray[np.float64], window: int) -> Iterator[NDArray[np.float64]]:

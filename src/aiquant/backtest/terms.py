@@ -17,6 +17,9 @@ from aiquant.settings import BacktestSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+OLD_RATE = 5
+"""Weekdays after which a note says that an exchange rate is old."""
+
 _NUMBERS = ("lot", "spread_bps", "borrow_bps", "locate")
 
 
@@ -80,8 +83,8 @@ def read_terms(instruments: pa.Table | None, symbols: list[str], settings: Backt
 
 def rates_of(
     fx: pa.Table | None, terms: Terms, dates: NDArray[np.datetime64], session_end: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Exchange rates known at the open and at the close of each bar, shape (t, n).
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """Exchange rates known at the open and at the close of each bar, shape (t, n); and notes on rates that are old.
 
     A rate is known from the close of the session of its date on, so an open sees that of an earlier session.
 
@@ -93,10 +96,11 @@ def rates_of(
     opening, closing = np.ones((len(dates), len(terms.currency))), np.ones((len(dates), len(terms.currency)))
     wanted = sorted({name for name in terms.currency if name is not None})
     if not wanted:
-        return opening, closing
+        return opening, closing, []
     if fx is None:
         raise DataError(f"there are no exchange rates of {some(wanted)}", "give them with --fx, or fx=")
     rows = _checked(fx, FX_RATES, ["currency", "date"]).sort("date")
+    notes = []
     for name in wanted:
         known = rows.filter(pl.col("currency") == name)
         days, values = known["date"].to_numpy().astype("datetime64[D]"), known["rate"].to_numpy()
@@ -110,7 +114,13 @@ def rates_of(
         held = np.array([c == name for c in terms.currency])
         opening[:, held] = values[at_open][:, None]
         closing[:, held] = values[at_close][:, None]
-    return opening, closing
+        old = np.busday_count(days[at_close], dates) > OLD_RATE
+        if old.any():
+            notes.append(
+                f"exchange rates of {name} are more than {OLD_RATE} weekdays old on {len(np.unique(dates[old]))} "
+                f"session(s), the first of them {dates[old][0]}: the last rate before counts"
+            )
+    return opening, closing, notes
 
 
 def _checked(table: pa.Table, schema: Table, key: list[str]) -> pl.DataFrame:

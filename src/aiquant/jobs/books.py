@@ -89,8 +89,7 @@ def terms(settings: Settings) -> Terms:
     from aiquant.portfolio.moment import Terms
 
     account = settings.backtest
-    cost = (account.commission_bps + account.slippage_bps) / 10_000
-    return Terms(settings.labels.horizon, cost, account.capital)
+    return Terms(settings.labels.horizon, account.trade_cost_bps / 10_000, account.capital)
 
 
 def held_by(targets: pa.Table, known: History | None, day: date) -> dict[str, float]:

@@ -232,7 +232,7 @@ def net_result(settings: Settings, equity: pa.Table, sessions_per_year: float) -
         returns=told["net_return"].to_numpy() - risk_free,
         risk_free=risk_free,
         sessions_per_year=sessions_per_year,
-        cost_bps=account.commission_bps + account.slippage_bps,
+        cost_bps=account.trade_cost_bps,
     )
 
 

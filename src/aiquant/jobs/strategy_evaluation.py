@@ -89,12 +89,12 @@ def evaluate(journal: Journal, traded: Traded, equity: pa.Table, lake: Lake | No
     settings, last = traded.settings, max(equity["date"].to_pylist())
     weights = traded.weights
 
-    def again(rules: BacktestSettings) -> engine.Result:
-        more = traded.more
+    def again(rules: BacktestSettings, orders: pa.Table | None, instruments: pa.Table | None) -> engine.Result:
+        more = {**traded.more, "orders": orders, "instruments": instruments}
         return engine.run(weights, traded.bars, traded.sessions, rules, "", traded.actions, last=last, **more)
 
-    known = weights is not None or traded.more.get("orders") is not None
-    replay: Replay | None = again if known else None
+    orders, instruments = (traded.more.get(name) for name in ("orders", "instruments"))
+    replay = Replay(again, orders, instruments) if weights is not None or orders is not None else None
     with journal.station("evaluation") as station:
         asked = settings.evaluation
         classes = None

@@ -286,7 +286,7 @@ def _judged(
         own[traded] - rate,
         rate,
         per_year,
-        rules.commission_bps + rules.slippage_bps,
+        rules.trade_cost_bps,
     )
     luck = selection.luck(net, tried)
     deflated = sharpe.deflated(net.moments, luck.variance, luck.trials)

@@ -72,6 +72,8 @@ class Family:
         definition, inputs, settings = chosen.definition, seen.inputs, chosen.settings.backtest
         if (definition.name, definition.origin) != ("sma-cross", "built-in") or inputs.universe is not None:
             return None
+        if settings.fill == "vwap":
+            return None
         told = pl.DataFrame(inputs.bars.select([*BARS.key, "date", "known_from", "open", "close"]))
         at = inputs.sessions.index_of(told["date"].to_numpy())
         late = (told["known_from"] != told["event_time"]).any()

@@ -43,7 +43,7 @@ class NetResult:
     sessions_per_year
         As the calendar counts them.
     cost_bps
-        Commission and slippage that were charged, basis points of what was traded.
+        Commission, slippage and half the spread that were charged, basis points of what was traded.
     """
 
     configuration: str

@@ -43,3 +43,11 @@ class BacktestSettings(Section):
     stop_loss: float = Field(0.0, ge=0, lt=1, description="Loss since entry that closes a position; 0: none.")
     take_profit: float = Field(0.0, ge=0, description="Gain since entry that closes a position; 0: none.")
     trailing_stop: float = Field(0.0, ge=0, lt=1, description="Fall from the best price that closes it; 0: none.")
+
+    @property
+    def trade_cost_bps(self) -> float:
+        """What each trade costs for certain, basis points of its notional: commission, slippage and half the spread.
+
+        What depends on shares, volatility, volume or the symbol is not in it.
+        """
+        return self.commission_bps + self.slippage_bps + self.spread_bps / 2.0

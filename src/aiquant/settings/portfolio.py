@@ -62,7 +62,9 @@ class PortfolioSettings(Section):
     )
     linkage: Linkage = Field("ward", description="How `hrp` and `herc` join clusters.")
     cost_bps: float | None = Field(
-        None, ge=0, description="Trading cost that optimisers reckon with; default: commission and slippage."
+        None,
+        ge=0,
+        description="Trading cost that optimisers reckon with; default: commission, slippage, half the spread.",
     )
 
     max_position: float | None = Field(None, gt=0, description="Largest size of a weight.")
@@ -72,7 +74,9 @@ class PortfolioSettings(Section):
         None, gt=0, description="Most that a decision trades: half the sum of the changes of weights."
     )
     max_adv: float | None = Field(
-        None, gt=0, description="Most that a decision trades of a symbol, as a share of its daily dollar volume."
+        None,
+        gt=0,
+        description="Most a decision trades of a symbol, as a share of its daily dollar volume, for backtest.capital.",
     )
     max_names: int | None = Field(None, ge=1, description="Most symbols that an optimiser holds.")
 

@@ -156,7 +156,9 @@ class GateSettings(Section):
 
     require_leakage_check: bool = Field(True, description="A run that was not checked for leaks is not promoted.")
     min_cost_bps: float = Field(
-        1.0, ge=0, description="Commission and slippage that the backtest has charged, basis points a trade."
+        1.0,
+        ge=0,
+        description="Commission, slippage and half the spread that the backtest charged, basis points a trade.",
     )
     min_rank_ic_t: float = Field(2.0, description="t-statistic (Newey–West) of the out-of-sample rank IC.")
     min_sharpe_net: float = Field(0.0, description="Sharpe ratio net of costs must exceed this.")

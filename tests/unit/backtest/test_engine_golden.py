@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from typing import Any
 
+import numpy as np
 import pytest
 
+from aiquant.backtest import engine
 from aiquant.backtest.engine import Result
+from aiquant.calendars import Sessions
 
 Trade = Callable[..., Result]
 
@@ -269,6 +273,33 @@ def test_a_delisting_pays_the_amount_or_else_the_last_close_without_costs(
     assert result.fills["reason"].to_pylist() == ["rebalance", "delisting"]
     assert [moment.hour for moment in result.fills["event_time"].to_pylist()] == [14, 21]  # an open, a close
     assert column(result, "costs") == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("session", [4, 5, 30])
+def test_a_delisting_after_the_run_does_not_count(trade: Trade, session: int) -> None:
+    for acts in ([("A", "delisting", session, 0.0)], [("A", "delisting", session, 30.0)]):
+        assert column(trade({"A": [10.0] * 4}, {0: {"A": 1.0}}, acts=acts), "equity") == [1000] * 4
+        longer = trade({"A": [10.0] * 4, "B": [1.0] * 6}, {0: {"A": 1.0}}, acts=acts, last=date(2024, 1, 4))
+        assert column(longer, "equity") == [1000] * 4, "the calendar goes on, the run does not"
+
+
+def test_a_delisting_on_a_weekend_counts_on_friday_once_monday_is_known(tiny: Any) -> None:
+    acts, decided = tiny.actions([("A", "delisting", 5, 0.0)]), tiny.weights({0: {"A": 1.0}})
+    for count, end in ((5, 1000.0), (6, 0.0)):
+        days = np.array([np.datetime64("2024-01-01") + i for i in (0, 1, 2, 3, 4, 7)][:count])
+        opens = days.astype("datetime64[us]")
+        week = Sessions("weekdays", days, opens, opens + np.timedelta64(7, "h"), 250.0)
+        result = engine.run(decided, tiny.bars({"A": [10.0] * 5}), week, tiny.free(), "", acts)
+        assert column(result, "equity")[:5] == [1000.0, 1000.0, 1000.0, 1000.0, end]
+
+
+def test_a_halt_that_ends_in_a_worthless_delisting_is_told(trade: Trade) -> None:
+    gone = [10.0, 10.0, *[None] * 28]
+    for paid, told in ((0.0, "500.00 lower"), (4.0, "300.00 lower"), (10.0, None), (None, None)):
+        result = trade({"A": gone, "B": [1.0] * 30}, {0: {"A": 0.5}}, acts=[("A", "delisting", 28, paid)])
+        assert column(result, "equity")[-1] == 1000
+        assert len(result.notes) == (1 if told is None else 2)
+        assert told is None or (told in result.notes[1] and result.notes[1].startswith("A did not trade"))
 
 
 def test_a_position_without_bars_is_closed_after_twenty_sessions(trade: Trade) -> None:

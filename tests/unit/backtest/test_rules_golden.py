@@ -9,6 +9,7 @@ from collections.abc import Callable
 from math import sqrt
 from typing import Any
 
+import numpy as np
 import pytest
 
 from aiquant.backtest.engine import Result
@@ -378,6 +379,32 @@ def test_dividends_are_exchanged_too(trade: Trade, tiny: Any) -> None:
         {"A": [10, 10, 10]}, {0: {"A": 0.5}}, acts=[("A", "dividend", 2, 1.0)], terms=terms, fx=fx, currency="USD"
     )
     assert flows(result) == [(2, "dividend", 50)]
+
+
+def test_rates_that_are_old_are_told(trade: Trade, tiny: Any) -> None:
+    terms, prices = tiny.instruments(A={"currency": "EUR"}), {"A": [10.0] * 12}
+    old = trade(prices, {0: {"A": 0.5}}, terms=terms, fx=tiny.rates("EUR", {-1: 2.0, 0: 2.0}), currency="USD")
+    # Day 0 is a Monday: Monday to Friday of its week are five weekdays after it up to day 7, the next Monday.
+    assert old.notes == (
+        "exchange rates of EUR are more than 5 weekdays old on 4 session(s), the first of them 2024-01-09: "
+        "the last rate before counts",
+    )
+    weekly = tiny.rates("EUR", {-1: 2.0, 0: 2.0, 7: 2.0})
+    assert trade(prices, {0: {"A": 0.5}}, terms=terms, fx=weekly, currency="USD").notes == ()
+
+
+def test_the_median_of_an_unknown_volatility_is_that_of_all_bars(trade: Trade) -> None:
+    wild = [10.0, 12.0] * 6
+    calm = [10.0, 10.1] * 6
+    prices = {"N": [None] * 4 + [10.0] * 8, "W": wild, "C": calm}
+    early = {4: {"N": 0.5}}
+    one = trade(prices, early, slippage_volatility=1.0)
+    later = trade(prices, {**early, 9: {"N": 0.5, "C": 0.1, "W": 0.1}}, slippage_volatility=1.0)
+    assert column(later, "equity")[:6] == column(one, "equity")[:6]
+    assert later.fills.to_pylist()[0] == one.fills.to_pylist()[0]
+    # Day 5 knows the returns of days 1 to 4 of the others: N takes the mean of the two deviations.
+    up, down = (np.std([b / a - 1 for a, b in zip(p[:4], p[1:5], strict=True)], ddof=1) for p in (wild, calm))
+    assert one.fills["price"][0].as_py() == pytest.approx(10.0 * (1.0 + (up + down) / 2))
 
 
 def test_a_currency_needs_rates_from_before_the_first_bar(trade: Trade, tiny: Any) -> None:

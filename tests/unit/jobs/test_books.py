@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from aiquant import schemas
+from aiquant import schemas, settings
 from aiquant.cli.main import app
 from aiquant.errors import DataError, UsageError
 from aiquant.jobs import backtest, books, optimise, pipeline, predict, reproduce, train, trials, workspace
@@ -209,3 +209,8 @@ def test_days_and_rules_that_cannot_be_are_refused(home: Workspace, run_id: str)
         optimise.optimise(other(home, rule="hrp").settings, Journal(), home, day=date(2018, 1, 6))
     with pytest.raises(DataError, match="has no forecasts out of sample of 2016-02-01"):
         optimise.optimise(home.settings, Journal(), home, run_id=run_id, day=date(2016, 2, 1))
+
+
+def test_optimisers_reckon_with_half_the_spread() -> None:
+    told = settings.Settings(backtest=settings.BacktestSettings(commission_bps=3.0, slippage_bps=4.0, spread_bps=20.0))
+    assert books.terms(told).cost == pytest.approx(0.0017)

@@ -71,6 +71,8 @@ def test_what_a_family_does_not_know_is_played_strategy_by_strategy(place: Works
     told = Workspace(place.root, {"backtest.stop_loss": "0.1"})
     assert sweep_runs.Family.of(strategies.choose(told, "sma-cross"), seen) is None
     assert sweep_runs.Family.of(strategies.choose(place, "momentum"), seen) is None
+    weighted = Workspace(place.root, {"backtest.fill": "vwap"})
+    assert sweep_runs.Family.of(strategies.choose(weighted, "sma-cross"), seen) is None
 
 
 def test_every_set_is_a_trial_and_the_same_sweep_twice_is_one(tmp_path: Path, place: Workspace) -> None:

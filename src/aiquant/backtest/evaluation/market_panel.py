@@ -116,7 +116,7 @@ def lay_out(
     splits, dividends = np.ones(close.shape), np.zeros(close.shape)
     if actions is not None:
         kinds = dict(frame.unique(["symbol"], keep="last").select("symbol", "adjustment").iter_rows())
-        happened, _ = corporate.events(actions, kinds, symbols, dates)
+        happened, _ = corporate.events(actions, kinds, symbols, dates, sessions.dates)
         for at, symbol, kind, value in happened:
             if kind == SPLIT:
                 splits[int(at), int(symbol)] *= value

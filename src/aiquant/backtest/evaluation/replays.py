@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 
 from aiquant.backtest.engine import Result
 from aiquant.backtest.statistics import Summary, summarise
 from aiquant.settings import BacktestSettings
-
-Replay = Callable[[BacktestSettings], Result]
-"""Trades a strategy's decisions by other settings of the account."""
 
 COSTS = (
     "commission_bps",
@@ -27,8 +26,45 @@ COSTS = (
 )
 """Settings that a multiple of the costs multiplies."""
 
+TERMS = ("spread_bps", "borrow_bps")
+"""Columns of instruments that do so, too."""
+
+MOST_BPS = 9_999.0
+"""A price is never taken whole."""
+
 CLOSE_ENOUGH = 0.01
 """The break-even multiple is searched until the bracket is this narrow."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Trades a strategy's decisions by other settings of the account.
+
+    Attributes
+    ----------
+    trade
+        ``trade(settings, orders, instruments)``.
+    orders
+        The decisions, where they are orders in shares: they are given in proportion to the capital.
+    instruments
+        Terms of single symbols; what is a cost of them is multiplied as the settings are.
+    """
+
+    trade: Callable[[BacktestSettings, pa.Table | None, pa.Table | None], Result]
+    orders: pa.Table | None = None
+    instruments: pa.Table | None = None
+
+    def at_costs(self, settings: BacktestSettings, multiple: float) -> Result:
+        """The account with all costs multiplied."""
+        terms = None if self.instruments is None else _multiplied(self.instruments, TERMS, multiple, MOST_BPS)
+        return self.trade(at_costs(settings, multiple), self.orders, terms)
+
+    def at_capital(self, settings: BacktestSettings, capital: float) -> Result:
+        """The account begun with ``capital`` instead of that of ``settings``."""
+        orders = self.orders
+        if orders is not None:
+            orders = _multiplied(orders, ("shares",), capital / settings.capital)
+        return self.trade(settings.model_copy(update={"capital": capital}), orders, self.instruments)
 
 
 @dataclass(frozen=True)
@@ -69,7 +105,7 @@ def cost_sensitivity(
     rate = settings.risk_free
 
     def told(multiple: float) -> Summary:
-        return summarise(replay(at_costs(settings, multiple)).equity, sessions_per_year, rate)
+        return summarise(replay.at_costs(settings, multiple).equity, sessions_per_year, rate)
 
     asked = sorted({0.0, *multiples})
     rows = [_at_cost(multiple, told(multiple)) for multiple in asked]
@@ -92,9 +128,17 @@ def cost_sensitivity(
 def at_costs(settings: BacktestSettings, multiple: float) -> BacktestSettings:
     """Settings with all costs multiplied; a price is never taken whole."""
     changed = {name: getattr(settings, name) * multiple for name in COSTS}
-    for name in ("commission_bps", "slippage_bps"):
-        changed[name] = min(changed[name], 9_999.0)
+    for name in ("commission_bps", "slippage_bps", "spread_bps"):
+        changed[name] = min(changed[name], MOST_BPS)
     return settings.model_copy(update=changed)
+
+
+def _multiplied(table: pa.Table, names: Sequence[str], factor: float, most: float = math.inf) -> pa.Table:
+    """``table`` with the columns ``names`` that it has multiplied; none of their sizes becomes more than ``most``."""
+    columns = [
+        (pl.col(name).cast(pl.Float64) * factor).clip(-most, most) for name in names if name in table.column_names
+    ]
+    return pl.DataFrame(pl.from_arrow(table)).with_columns(columns).to_arrow()
 
 
 def _at_cost(multiple: float, told: Summary) -> AtCost:
@@ -142,7 +186,7 @@ def capacity(
     rows: list[AtCapital] = []
     least = math.nan
     for capital in sorted(set(capitals)):
-        told = summarise(replay(settings.model_copy(update={"capital": capital})).equity, sessions_per_year, rate)
+        told = summarise(replay.at_capital(settings, capital).equity, sessions_per_year, rate)
         least = told.annual_turnover if not rows else least
         traded = told.annual_turnover / least if least > 0 else math.nan
         rows.append(AtCapital(capital, told.annual_return, told.sharpe, told.annual_costs, traded))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from aiquant.backtest import engine
@@ -14,11 +14,11 @@ from aiquant.settings import BacktestSettings
 
 
 @pytest.fixture
-def replay(tiny: Any) -> Callable[[BacktestSettings], engine.Result]:
+def replay(tiny: Any) -> replays.Replay:
     """Buys at 100, sells at 110, with opens equal to closes: 10 % before costs."""
     bars = tiny.bars({"A": [100.0, 100.0, 110.0, 110.0]})
     weights = tiny.weights({0: {"A": 1.0}, 2: {"A": 0.0}})
-    return lambda rules: engine.run(weights, bars, tiny.sessions(4), rules)
+    return replays.Replay(lambda rules, *_: engine.run(weights, bars, tiny.sessions(4), rules))
 
 
 def test_break_even_is_where_commission_takes_all(replay: Any, tiny: Any) -> None:
@@ -38,9 +38,8 @@ def test_a_book_that_outlives_all_costs_that_were_tried_or_earns_nothing_without
     told = replays.cost_sensitivity(replay, tiny.free(commission_bps=1.0), (1.0, 2.0), 250.0)
     assert told.break_even == math.inf and math.isnan(told.break_even_bps)
     bars, sessions = tiny.bars({"A": [100.0, 100.0, 90.0]}), tiny.sessions(3)
-    losing = replays.cost_sensitivity(
-        lambda rules: engine.run(tiny.weights({0: {"A": 1.0}}), bars, sessions, rules), tiny.free(), (1.0,), 250.0
-    )
+    falls = replays.Replay(lambda rules, *_: engine.run(tiny.weights({0: {"A": 1.0}}), bars, sessions, rules))
+    losing = replays.cost_sensitivity(falls, tiny.free(), (1.0,), 250.0)
     assert losing.break_even == 0.0
 
 
@@ -48,6 +47,31 @@ def test_every_cost_is_multiplied_and_a_price_is_never_taken_whole() -> None:
     rules = BacktestSettings(commission_bps=6_000.0, slippage_bps=3.0, borrow_bps=10.0)
     twice = replays.at_costs(rules, 2.0)
     assert (twice.commission_bps, twice.slippage_bps, twice.borrow_bps) == (9_999.0, 6.0, 20.0)
+
+
+def test_spreads_of_single_symbols_are_multiplied_as_those_of_all_are(tiny: Any) -> None:
+    bars, weights = tiny.bars({"A": [100.0, 100.0, 110.0, 110.0]}), tiny.weights({0: {"A": 1.0}, 2: {"A": 0.0}})
+
+    def trade(rules: BacktestSettings, orders: pa.Table | None, terms: pa.Table | None) -> engine.Result:
+        return engine.run(weights, bars, tiny.sessions(4), rules, instruments=terms)
+
+    own = replays.Replay(trade, instruments=tiny.instruments(A={"spread_bps": 400.0, "lot": 1.0}))
+    told = replays.cost_sensitivity(own, tiny.free(), (1.0, 2.0, 4.0), 250.0)
+    same = replays.cost_sensitivity(replays.Replay(trade), tiny.free(spread_bps=400.0), (1.0, 2.0, 4.0), 250.0)
+    assert told == same and told.rows[0].annual_costs == 0.0
+    # All cash in, (1 − s)/(1 + s)·1.1 is left: 1 at s = 0.1/2.1, of which half the spread is 0.02 at once the costs.
+    assert told.break_even == pytest.approx(0.1 / 2.1 / 0.02, abs=replays.CLOSE_ENOUGH)
+
+
+def test_orders_grow_with_capital_so_that_only_impact_tells_capitals_apart(tiny: Any) -> None:
+    bars, orders = tiny.bars({"A": [100.0, 100.0, 110.0, 110.0]}), tiny.orders({0: {"A": 5.0}, 2: {"A": -5.0}})
+
+    def trade(rules: BacktestSettings, told: pa.Table | None, terms: pa.Table | None) -> engine.Result:
+        return engine.run(None, bars, tiny.sessions(4), rules, orders=told)
+
+    told = replays.capacity(replays.Replay(trade, orders=orders), tiny.free(), (1_000.0, 10_000.0), 250.0)
+    assert [row.traded for row in told.rows] == pytest.approx([1.0, 1.0])
+    assert told.rows[0].annual_return == pytest.approx(told.rows[1].annual_return) and told.rows[0].annual_return > 0
 
 
 def test_costs_of_all_kinds_are_known() -> None:
