@@ -150,7 +150,7 @@ def test_a_header_cannot_point_outside_of_its_folder_or_be_exchanged(tmp_path: P
     with pytest.raises(RefusedError):
         forecasters.load(tmp_path / "a")
     header.write_text(json.dumps(told | {"payload": "../b/model.bin"}))
-    with pytest.raises(DataError, match="outside of the folder"):
+    with pytest.raises(RefusedError, match="outside of the folder"):
         forecasters.load(tmp_path / "a")
     header.write_text(json.dumps(told | {"format": 99}))
     with pytest.raises(DataError, match="later aiquant"):
@@ -161,7 +161,7 @@ def test_no_model_and_no_header_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="there is no model in"):
         forecasters.load(tmp_path)
     (tmp_path / "model.json").write_text("{half")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(RefusedError, match="cannot be read"):
         forecasters.load(tmp_path)
 
 
