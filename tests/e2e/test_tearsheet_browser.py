@@ -113,7 +113,7 @@ def test_every_chart_is_drawn(look: Callable[..., Visit], size: tuple[int, int])
             const marks = box.querySelectorAll(drawn).length;
             return [box.dataset.chart, rect.width, rect.height, box.clientWidth, marks, box.ariaLabel];
         })""")
-    assert len(boxes) == 17
+    assert len(boxes) == 20
     for chart, width, height, room, marks, label in boxes:
         assert width > 250 and height > 60, chart
         assert width <= room + 1, chart

@@ -61,4 +61,4 @@ def test_two_versions_are_compared_side_by_side(done_run: Done, tmp_path: Path, 
         assert told["figures"]["net_sharpe"][side] == pytest.approx(traded["sharpe"])
     assert aiquant("models", "compare", "-w", home, "--json").json["first"]["run_id"] == runs[0]
     answer = aiquant("models", "compare", "9", "-w", home)
-    assert (answer.code, "no version '9'" in answer.err) == (3, True)
+    assert (answer.code, "no version 9" in answer.err) == (3, True)
