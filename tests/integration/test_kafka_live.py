@@ -134,7 +134,7 @@ def rows(space: Workspace) -> int:
 
 def check(space: Workspace, frame: pl.DataFrame) -> None:
     """Lake and online store say what batch says of the bars that were sent."""
-    chosen = catalogue.get(space.settings.features.set)
+    chosen = catalogue.of(space.settings)
     want = pl.DataFrame(pl.from_arrow(engine.compute(chosen, as_rows(frame), SESSIONS))).drop("known_from")
     got = pl.DataFrame(pl.from_arrow(space.lake.read("features_mine"))).select(want.columns)
     assert got.equals(want)
