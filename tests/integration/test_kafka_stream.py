@@ -383,7 +383,7 @@ def test_a_wrong_group_position_is_not_passed_over(space: Workspace) -> None:
     wait_for(lambda: any(t.made for t in topics.init(stream)))
     wait_for(
         lambda: stream.topics.ticks in admin.list_topics(timeout=5).topics
-    )  # the broker tells of it a little later
+    )  # which comes later
     send(space, ticks(300, 310))
     with pytest.raises(AiquantError, match="was read up to .* made anew; give stream.group another name"):
         drain(space)
