@@ -381,9 +381,7 @@ def test_a_wrong_group_position_is_not_passed_over(space: Workspace) -> None:
     admin = AdminClient({"bootstrap.servers": stream.brokers})
     admin.delete_topics([stream.topics.ticks])[stream.topics.ticks].result()
     wait_for(lambda: any(t.made for t in topics.init(stream)))
-    wait_for(
-        lambda: stream.topics.ticks in admin.list_topics(timeout=5).topics
-    )  # which comes later
+    wait_for(lambda: stream.topics.ticks in admin.list_topics(timeout=5).topics)  # which comes later
     send(space, ticks(300, 310))
     with pytest.raises(AiquantError, match="was read up to .* made anew; give stream.group another name"):
         drain(space)
