@@ -11,11 +11,9 @@ import typer
 from aiquant.cli import options, summary
 from aiquant.cli.console import Console, table
 from aiquant.cli.options import JsonOption, SetOption, WorkspaceOption
-from aiquant.errors import MissingError
 
 if TYPE_CHECKING:
     from aiquant.jobs.optimise import Optimised
-    from aiquant.jobs.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +50,7 @@ def optimise(
 
     console = Console(as_json)
     flags: dict[str, object] = {"portfolio__rule": rule}
-    opened = _workspace(workspace, told, flags, needed=bars is None or run_id is not None)
+    opened = options.workspace_if_any(workspace, told, needed=bars is None or run_id is not None, **flags)
     settings = opened.settings if opened is not None else load(None, options.merged(told, **flags))
     if run_id == "latest" and opened is not None:
         run_id = opened.latest_run()
@@ -69,16 +67,6 @@ def optimise(
         out=out,
     )
     console.answer(done, *_lines(done))
-
-
-def _workspace(folder: Path | None, told: list[str] | None, flags: dict[str, object], needed: bool) -> Workspace | None:
-    """The workspace; None outside of one, where a file of bars makes it unnecessary."""
-    try:
-        return options.workspace(folder, told, **flags)
-    except MissingError:
-        if needed or folder is not None:
-            raise
-        return None
 
 
 def _lines(done: Optimised) -> list[object]:
