@@ -13,7 +13,7 @@ import pytest
 from alpaca_server import KEY, NUMBER, SECRET, AlpacaServer
 from trading_cases import a_workspace, dates_of, traded, up_to, written
 
-from aiquant import schemas
+from aiquant import plugins, schemas
 from aiquant.brokers import base
 from aiquant.brokers.base import Order
 from aiquant.errors import AiquantError, MissingError, RefusedError, SettingsError, Unreachable, UsageError
@@ -401,7 +401,7 @@ def test_a_package_can_offer_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
         def cancel(self, order_id: str) -> None: ...
 
     points = EntryPoints([EntryPoint("own", f"{__name__}:Own", base.ENTRY_POINTS)])
-    monkeypatch.setattr(base, "entry_points", lambda **asked: points.select(**asked))
+    monkeypatch.setattr(plugins, "entry_points", lambda **asked: points.select(**asked))
     monkeypatch.setattr(EntryPoint, "load", lambda self: Own)
     assert base.get("own", load(None)).holdings().account_id == "own"
     assert base.names() == ["alpaca", "own", "paper"]

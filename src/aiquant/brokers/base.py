@@ -7,11 +7,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from aiquant.errors import MissingError, UsageError
+from aiquant import plugins
+from aiquant.errors import UsageError
 from aiquant.settings import Settings
 
 ENTRY_POINTS = "aiquant.brokers"
@@ -137,7 +136,7 @@ def order_id(account: str, day: date, symbol: str) -> str:
 
 def names() -> list[str]:
     """Names of all brokers: the built-in ones and those of installed packages."""
-    return sorted({PAPER, *_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted({PAPER, *_BUILT_IN, *plugins.names(ENTRY_POINTS)})
 
 
 def get(name: str, settings: Settings, live: bool = False) -> Broker:
@@ -165,16 +164,9 @@ def get(name: str, settings: Settings, live: bool = False) -> Broker:
 
 def _found(name: str) -> Any:
     if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        return getattr(import_module(module), attribute)
-    for point in entry_points(group=ENTRY_POINTS, name=name):
-        try:
-            return point.load()
-        except Exception as error:  # whatever a third party's module raises while it is imported
-            raise MissingError(
-                f"broker {name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}",
-                "repair or remove the package that offers it",
-            ) from error
+        return plugins.built_in(_BUILT_IN[name])
+    if (point := plugins.find(ENTRY_POINTS, name)) is not None:
+        return plugins.load(point, "broker")
     near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
     meant = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names())}"
     raise UsageError(f"setting trade.broker: no broker is named {name!r}", meant)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aiquant import plugins
 from aiquant.errors import UsageError
 from aiquant.portfolio import estimates, optimisers
 from aiquant.portfolio.limits import Unsolved
@@ -66,7 +66,7 @@ class Rule:
 
 def names() -> list[str]:
     """Names of all rules, in ascending order."""
-    return sorted({*RULES, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted({*RULES, *plugins.names(ENTRY_POINTS)})
 
 
 def get(name: str) -> Rule:
@@ -79,12 +79,11 @@ def get(name: str) -> Rule:
     """
     if name in RULES:
         return RULES[name]
-    for point in entry_points(group=ENTRY_POINTS):
-        if point.name == name:
-            found = point.load()
-            if not isinstance(found, Rule):
-                raise UsageError(f"the plug-in {point.value} is no Rule", "let its entry point name one")
-            return found
+    if (point := plugins.find(ENTRY_POINTS, name)) is not None:
+        found = plugins.load(point, "portfolio rule")
+        if not isinstance(found, Rule):
+            raise UsageError(f"the plug-in {point.value} is no Rule", "let its entry point name one")
+        return found
     near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
     known = f"there are: {', '.join(names())}"
     remedy = f"did you mean {near[0]!r}? {known}" if near else known

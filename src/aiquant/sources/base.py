@@ -11,14 +11,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from aiquant.errors import MissingError, UsageError
+from aiquant import plugins
+from aiquant.errors import UsageError
 from aiquant.settings import DataSettings, Settings
 from aiquant.sources.checkpoints import Checkpoint, Position
 
@@ -173,7 +172,7 @@ class LiveSource(Protocol):
 
 def names() -> list[str]:
     """Names of all sources that :func:`get` finds: the built-in ones and those of installed packages."""
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted({*_BUILT_IN, *plugins.names(ENTRY_POINTS)})
 
 
 def get(name: str) -> Source:
@@ -221,16 +220,9 @@ def vendor(name: str, settings: Settings) -> Any:
 def _found(name: str) -> object:
     """What the name stands for: a class or an instance."""
     if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        return getattr(import_module(module), attribute)
-    for point in entry_points(group=ENTRY_POINTS, name=name):
-        try:
-            return point.load()
-        except Exception as error:  # whatever a third party's module raises while it is imported
-            raise MissingError(
-                f"source {name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}",
-                "repair or remove the package that offers it",
-            ) from error
+        return plugins.built_in(_BUILT_IN[name])
+    if (point := plugins.find(ENTRY_POINTS, name)) is not None:
+        return plugins.load(point, "source")
     near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
     meant = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(names())}"
     raise UsageError(f"no source is named {name!r}", meant)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from aiquant import plugins
 from aiquant.errors import DataError, MissingError, RefusedError, UsageError
 from aiquant.learning import forecasters
 from aiquant.learning.forecasters import Forecaster, baselines, blocks, holdout, ridge, trees
@@ -134,7 +135,7 @@ def test_names_are_listed_and_an_unknown_one_gets_the_nearest() -> None:
 
 def test_a_package_can_bring_its_own_forecaster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     point = EntryPoint("mine", "aiquant.learning.forecasters.baselines:Zero", forecasters.ENTRY_POINTS)
-    monkeypatch.setattr(forecasters, "entry_points", lambda group: EntryPoints([point]))
+    monkeypatch.setattr(plugins, "entry_points", lambda group: EntryPoints([point]))
     assert "mine" in forecasters.names()
     assert isinstance(forecasters.create("mine", Settings()), baselines.Zero)
 
@@ -416,3 +417,10 @@ def test_importing_the_room_imports_no_engine(heavy: tuple[str, ...]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_package_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("broken", "no.such.module:Class", forecasters.ENTRY_POINTS)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: EntryPoints([point]))
+    with pytest.raises(MissingError, match=r"forecaster 'broken' \(no.such.module:Class\) cannot be loaded"):
+        forecasters.create("broken", Settings())

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from portfolio_cases import books, day, forecasts, history, with_covariance
 
+from aiquant import plugins
 from aiquant.errors import UsageError
 from aiquant.portfolio import rules, weights
 from aiquant.portfolio.moment import Terms
@@ -233,7 +234,7 @@ class _Point:
 def test_rules_of_other_packages_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     first = rules.Rule(lambda moment, _: np.eye(len(moment.symbols))[0], "all of the first", forecasts=False)
     points = [_Point("first", first), _Point("wrong", 3)]
-    monkeypatch.setattr(rules, "entry_points", lambda group: points if group == "aiquant.portfolios" else [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points if group == "aiquant.portfolios" else [])
     assert "first" in rules.names()
     assert books(build({"rule": "first"}, {100: UP}).weights)[100] == {"S00": 1.0}
     with pytest.raises(UsageError, match="the plug-in package:thing is no Rule"):

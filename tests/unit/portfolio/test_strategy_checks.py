@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from aiquant import plugins
 from aiquant.errors import MissingError, UsageError
 from aiquant.portfolio.strategies import leakage, loading, recursion, runner, template
 from aiquant.portfolio.strategies.contract import market
@@ -240,7 +241,7 @@ def test_a_strategy_of_a_package_is_found_by_its_entry_point(monkeypatch: pytest
         EntryPoint("theirs", "aiquant.portfolio.strategies.builtin:EqualWeight", loading.ENTRY_POINTS),
         EntryPoint("broken", "no.such.module:Class", loading.ENTRY_POINTS),
     ]
-    monkeypatch.setattr(loading, "entry_points", lambda group, name=None: [p for p in points if name in (None, p.name)])
+    monkeypatch.setattr(plugins, "entry_points", lambda group, name=None: [p for p in points if name in (None, p.name)])
     assert {"theirs", "broken"} < set(loading.names())
     assert loading.find("theirs").origin == "package"
     with pytest.raises(MissingError, match="broken.*cannot be loaded"):

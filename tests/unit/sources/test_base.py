@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aiquant import plugins
 from aiquant.errors import MissingError, UsageError
 from aiquant.settings import DataSettings
 from aiquant.sources import base
@@ -23,7 +24,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
         points = EntryPoints([EntryPoint("vendor", value, group)])
         return points if name is None else points.select(name=name)
 
-    monkeypatch.setattr(base, "entry_points", found)
+    monkeypatch.setattr(plugins, "entry_points", found)
 
 
 @pytest.mark.parametrize("name", ["files", "sample"])

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import difflib
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
+from aiquant import plugins
 from aiquant.errors import UsageError
 from aiquant.learning.forecasters import artefacts
 from aiquant.learning.forecasters.average import PREFIX as AVERAGE
@@ -30,7 +29,7 @@ __all__ = ["Forecaster", "create", "load", "names", "restore"]
 
 def names() -> list[str]:
     """Names of all forecasters that can be created, in ascending order."""
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted({*_BUILT_IN, *plugins.names(ENTRY_POINTS)})
 
 
 def create(name: str, settings: Settings) -> Forecaster:
@@ -74,11 +73,9 @@ def restore(header: artefacts.Header, payload: bytes) -> Forecaster:
 
 def _class(name: str) -> type[Forecaster]:
     if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        return cast("type[Forecaster]", getattr(import_module(module), attribute))
-    for point in entry_points(group=ENTRY_POINTS):
-        if point.name == name:
-            return cast("type[Forecaster]", point.load())
+        return cast("type[Forecaster]", plugins.built_in(_BUILT_IN[name]))
+    if (point := plugins.find(ENTRY_POINTS, name)) is not None:
+        return cast("type[Forecaster]", plugins.load(point, "forecaster"))
     near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
     known = f"there are: {', '.join(names())}"
     raise UsageError(f"no forecaster is named {name!r}", f"did you mean {near[0]!r}? {known}" if near else known)

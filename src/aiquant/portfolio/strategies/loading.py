@@ -13,14 +13,14 @@ import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from aiquant.errors import MissingError, UsageError
+from aiquant import plugins
+from aiquant.errors import UsageError
 from aiquant.portfolio.strategies.base import Strategy
 from aiquant.portfolio.strategies.builtin import BUILT_IN
 from aiquant.settings import Settings
@@ -118,7 +118,7 @@ class Definition:
 def names(workspace: Path | None = None) -> list[str]:
     """Names of all strategies that :func:`find` finds, in ascending order."""
     own = [path.stem for path in _folder(workspace).glob("[!_]*.py")] if workspace is not None else []
-    return sorted({*BUILT_IN, *own, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted({*BUILT_IN, *own, *plugins.names(ENTRY_POINTS)})
 
 
 def find(name: str, workspace: Path | None = None) -> Definition:
@@ -138,14 +138,9 @@ def find(name: str, workspace: Path | None = None) -> Definition:
     """
     if workspace is not None and (file := _folder(workspace) / f"{name}.py").is_file():
         return _of_file(name, file)
-    for point in entry_points(group=ENTRY_POINTS, name=name):
-        try:
+    if (point := plugins.find(ENTRY_POINTS, name)) is not None:
+        with plugins.guarded(point, "strategy"):
             return _definition(name, "package", point.value, point.load())
-        except (Exception, SystemExit) as error:  # whatever a third party's module raises while it is imported
-            raise MissingError(
-                f"strategy {name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}",
-                "repair or remove the package that offers it",
-            ) from error
     if name in BUILT_IN:
         kind = BUILT_IN[name]
         return _definition(name, "built-in", f"{kind.__module__}:{kind.__qualname__}", kind)
